@@ -1,0 +1,113 @@
+import { elementByteLength, type FloatDtype } from "../tensor/dtype.ts";
+import {
+	addRoundedToOdd,
+	CANONICAL_NAN,
+	decodeBF16,
+	decodeF16,
+	encodeBF16,
+	encodeF16,
+} from "../tensor/float.ts";
+import type { AddCounts, AddSpec, Kernel } from "./kernel.ts";
+
+type Read = (view: DataView, byteOffset: number) => number;
+type Write = (view: DataView, byteOffset: number, value: number) => void;
+
+const READ: Record<FloatDtype, Read> = {
+	F16: (view, at) => decodeF16(view.getUint16(at, true)),
+	BF16: (view, at) => decodeBF16(view.getUint16(at, true)),
+	F32: (view, at) => view.getFloat32(at, true),
+	F64: (view, at) => view.getFloat64(at, true),
+};
+
+const WRITE: Record<FloatDtype, Write> = {
+	F16: (view, at, value) => view.setUint16(at, encodeF16(value), true),
+	BF16: (view, at, value) => view.setUint16(at, encodeBF16(value), true),
+	F32: (view, at, value) =>
+		Number.isNaN(value)
+			? view.setUint32(at, CANONICAL_NAN.F32, true)
+			: view.setFloat32(at, value, true),
+	F64: (view, at, value) =>
+		Number.isNaN(value)
+			? view.setBigUint64(at, CANONICAL_NAN.F64, true)
+			: view.setFloat64(at, value, true),
+};
+
+/** Round a double to a type and back. */
+const CAST: Record<FloatDtype, (value: number) => number> = {
+	F16: (value) => decodeF16(encodeF16(value)),
+	BF16: (value) => decodeBF16(encodeBF16(value)),
+	F32: Math.fround,
+	F64: (value) => value,
+};
+
+/** The oracle: plain, complete, and what every other kernel is compared with. */
+export const jsKernel: Kernel = {
+	name: "js",
+	add(spec, base, delta, out) {
+		const count = out.length / elementByteLength(spec.out);
+		checkLength("base", base, spec.base, count);
+		checkLength("delta", delta, spec.delta, count);
+		checkLength("out", out, spec.out, count);
+		return addElements(spec, viewOf(base), viewOf(delta), viewOf(out), count);
+	},
+};
+
+function addElements(
+	spec: AddSpec,
+	base: DataView,
+	delta: DataView,
+	out: DataView,
+	count: number,
+): AddCounts {
+	const [readBase, readDelta, write] = [
+		READ[spec.base],
+		READ[spec.delta],
+		WRITE[spec.out],
+	];
+	const cast = spec.cast === null ? CAST.F64 : CAST[spec.cast];
+	// A sum of doubles is its own rounding; for narrower results rounding to odd first keeps it to one.
+	const sum =
+		spec.out === "F64" ? (a: number, b: number) => a + b : addRoundedToOdd;
+	const [baseStep, deltaStep, outStep] = [spec.base, spec.delta, spec.out].map(
+		elementByteLength,
+	) as [number, number, number];
+	const overflow = OVERFLOW[spec.out];
+	let nonFinite = 0;
+	let overflowed = 0;
+	for (let i = 0; i < count; i++) {
+		const a = readBase(base, i * baseStep);
+		const b = readDelta(delta, i * deltaStep);
+		const value = sum(cast(a), cast(b));
+		write(out, i * outStep, value);
+		if (!(Math.abs(value) < overflow)) {
+			nonFinite++;
+			if (Number.isFinite(a) && Number.isFinite(b)) overflowed++;
+		}
+	}
+	return { nonFinite, overflowed };
+}
+
+/** Smallest magnitude that rounds to infinity: half an ulp beyond the largest finite value. */
+const OVERFLOW: Record<FloatDtype, number> = {
+	F16: 65520,
+	BF16: 2 ** 128 - 2 ** 119,
+	F32: 2 ** 128 - 2 ** 103,
+	F64: Infinity,
+};
+
+function viewOf(bytes: Uint8Array): DataView {
+	return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function checkLength(
+	operand: string,
+	bytes: Uint8Array,
+	dtype: FloatDtype,
+	count: number,
+): void {
+	const expected = count * elementByteLength(dtype);
+	if (bytes.length !== expected)
+		throw new RangeError(
+			`${operand} holds ${bytes.length} bytes, expected ${expected} of ${dtype}`,
+		);
+}

@@ -1,0 +1,39 @@
+import type { FloatDtype } from "../tensor/dtype.ts";
+
+/**
+ * What to compute for each element: cast each operand to `cast` (null: leave it), add exactly, and round
+ * once to `out`, to nearest, ties to even. Casting is a rounding of its own, as in torch.
+ */
+export interface AddSpec {
+	base: FloatDtype;
+	delta: FloatDtype;
+	cast: FloatDtype | null;
+	out: FloatDtype;
+}
+
+/** What the sums were, for the report. */
+export interface AddCounts {
+	/** results that are NaN or infinite */
+	nonFinite: number;
+	/** of those, the ones whose operands were both finite: the merge made them */
+	overflowed: number;
+}
+
+/** One implementation of the arithmetic; every kernel gives the same bytes. */
+export interface Kernel {
+	readonly name: string;
+	/**
+	 * Add `elementCount` elements, little-endian, at any alignment.
+	 *
+	 * @param base   elementCount elements of `spec.base`
+	 * @param delta  elementCount elements of `spec.delta`
+	 * @param out    elementCount elements of `spec.out`
+	 * @throws {RangeError} unless each array has exactly that length
+	 */
+	add(
+		spec: AddSpec,
+		base: Uint8Array,
+		delta: Uint8Array,
+		out: Uint8Array,
+	): AddCounts;
+}
