@@ -1,5 +1,6 @@
 import { FormatError } from "../errors.ts";
 
+const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 const MAX_DEPTH = 64;
 const [QUOTE, BACKSLASH, MINUS] = [0x22, 0x5c, 0x2d];
 
@@ -127,6 +128,15 @@ export class JsonScanner {
 		return value;
 	}
 
+	/** Any JSON number, as a double. */
+	number(): number {
+		this.peek();
+		const offset = this.offset;
+		const literal = this.literal();
+		if (!NUMBER.test(literal)) this.fail("not a number", offset);
+		return Number(literal);
+	}
+
 	/** Pass over one value of any kind, still checking that it is JSON. */
 	skip(): void {
 		const next = this.peek();
@@ -140,9 +150,7 @@ export class JsonScanner {
 	private skipLiteral(): void {
 		const offset = this.offset;
 		const literal = this.literal();
-		if (
-			!/^(true|false|null|-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?)$/.test(literal)
-		)
+		if (!["true", "false", "null"].includes(literal) && !NUMBER.test(literal))
 			this.fail("not a JSON value", offset);
 	}
 

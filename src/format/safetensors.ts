@@ -263,14 +263,15 @@ export function canonicalOrder<T extends { name: string; dtype: Dtype }>(
  *
  * @param tensors   in any order
  * @param metadata  `__metadata__`, or null for none
- * @returns header bytes, and the tensors in file order with their place
+ * @returns the padded JSON (see {@link headerBytes}), its length with the 8 bytes before it, and the
+ *   tensors in file order with their place
  * @throws {FormatError} where the format cannot hold them
  */
 export function encodeHeader(
 	tensors: Iterable<TensorType & { name: string }>,
 	metadata: ReadonlyMap<string, string> | null,
 	where: string,
-): { bytes: Uint8Array; tensors: TensorInfo[] } {
+): { json: string; byteLength: number; tensors: TensorInfo[] } {
 	const placed: TensorInfo[] = [];
 	let begin = 0;
 	for (const { name, dtype, shape } of canonicalOrder(tensors)) {
@@ -304,18 +305,28 @@ export function encodeHeader(
 			.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`);
 		members.unshift(`"__metadata__":{${pairs.join(",")}}`);
 	}
-	const json = Buffer.from(`{${members.join(",")}}`);
-	const paddedLength = Math.ceil(json.length / 8) * 8;
-	if (paddedLength > MAX_HEADER_JSON_BYTES)
+	const json = `{${members.join(",")}}`;
+	const jsonBytes = Buffer.byteLength(json);
+	const padding = (8 - (jsonBytes % 8)) % 8;
+	if (jsonBytes + padding > MAX_HEADER_JSON_BYTES)
 		throw new FormatError({
 			where,
 			what: "header too long",
 			expected: `at most ${MAX_HEADER_JSON_BYTES} bytes`,
-			found: `${paddedLength}`,
+			found: `${jsonBytes + padding}`,
 			remedy: "Use more, smaller shards",
 		});
-	const bytes = Buffer.alloc(HEADER_LENGTH_BYTES + paddedLength, " ");
-	bytes.writeBigUInt64LE(BigInt(paddedLength));
-	json.copy(bytes, HEADER_LENGTH_BYTES);
-	return { bytes, tensors: placed };
+	return {
+		json: json + " ".repeat(padding),
+		byteLength: HEADER_LENGTH_BYTES + jsonBytes + padding,
+		tensors: placed,
+	};
+}
+
+/** The first `8 + N` bytes of a file whose header is this JSON of `N` bytes. */
+export function headerBytes(json: string): Uint8Array {
+	const text = Buffer.from(json);
+	const length = Buffer.alloc(HEADER_LENGTH_BYTES);
+	length.writeBigUInt64LE(BigInt(text.length));
+	return Buffer.concat([length, text]);
 }

@@ -4,6 +4,7 @@ import { FormatError } from "../../src/errors.ts";
 import {
 	canonicalOrder,
 	encodeHeader,
+	headerBytes,
 	parseHeader,
 } from "../../src/format/safetensors.ts";
 import { DTYPES, type Dtype } from "../../src/tensor/dtype.ts";
@@ -200,11 +201,13 @@ test("what encodeHeader writes, parseHeader reads", () => {
 				const whole = tensors.filter(
 					(each) => tensorByteLength(each) !== undefined,
 				);
-				const { bytes, tensors: placed } = encodeHeader(
-					whole,
-					new Map([["format", "pt"]]),
-					"x",
-				);
+				const {
+					json,
+					byteLength,
+					tensors: placed,
+				} = encodeHeader(whole, new Map([["format", "pt"]]), "x");
+				const bytes = headerBytes(json);
+				expect(bytes.length).toBe(byteLength);
 				const end = placed.at(-1)?.dataOffsets[1] ?? 0;
 				const header = parseHeader(bytes, bytes.length + end, "x");
 				expect(bytes.length % 8).toBe(0);

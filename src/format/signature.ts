@@ -1,0 +1,56 @@
+/** What a file that should hold weights may be instead, by how it begins, and what to do about it. */
+const SIGNATURES: readonly {
+	prefixes: readonly string[];
+	is: string;
+	remedy: string;
+}[] = [
+	{
+		prefixes: ["version https://git-lfs"],
+		is: "a Git LFS pointer, not the file itself",
+		remedy: 'Run "git lfs pull" in the clone, or download the file',
+	},
+	{
+		prefixes: ["<!doctype", "<html", "<?xml"],
+		is: "a web page",
+		remedy:
+			"The download went wrong (a login or error page): get the file again",
+	},
+	{
+		prefixes: ["\x1f\x8b"],
+		is: "gzip data",
+		remedy: "Unpack it with gunzip",
+	},
+	{
+		prefixes: ["pk\x03\x04"],
+		is: "a zip archive, as torch writes .bin files",
+		remedy: "Only safetensors can be read: convert it with safetensors",
+	},
+	{
+		prefixes: ["%pdf"],
+		is: "a PDF document",
+		remedy: "Name a weight file",
+	},
+	{
+		prefixes: ["gguf"],
+		is: "a GGUF model",
+		remedy: "Name the safetensors model it was made from",
+	},
+];
+
+/**
+ * Say what a file is that a reader has refused, from its first bytes; null where nothing is known.
+ * Only for messages: no file is ever accepted by its signature.
+ */
+export function recogniseSignature(
+	bytes: Uint8Array,
+): { is: string; remedy: string } | null {
+	const text = Buffer.from(bytes.subarray(0, 64))
+		.toString("latin1")
+		.trimStart()
+		.toLowerCase();
+	return (
+		SIGNATURES.find(({ prefixes }) =>
+			prefixes.some((prefix) => text.startsWith(prefix)),
+		) ?? null
+	);
+}

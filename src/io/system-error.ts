@@ -1,0 +1,36 @@
+import { LocalIoError, MergeDeltaError } from "../errors.ts";
+
+const REMEDIES: Record<string, string> = {
+	ENOSPC: "The disk is full: free space, then run the same command again",
+	EDQUOT: "Your quota is used up: free space, then run the same command again",
+	EFBIG: "The file system or a limit (ulimit -f) forbids files of this size",
+	EACCES: "Check the permissions",
+	EPERM: "Check the permissions",
+	EROFS: "The file system is read-only: choose another output folder",
+	EMFILE: "Too many open files: raise the limit (ulimit -n)",
+	EIO: "The device failed: check it before you try again",
+};
+
+/** Turn an error of the operating system into ours; leave ours, and what is no system error, as it is. */
+export function toLocalIoError(
+	error: unknown,
+	where: string,
+	what: string,
+): unknown {
+	if (error instanceof MergeDeltaError) return error;
+	const code = systemErrorCode(error);
+	if (code === null) return error;
+	return new LocalIoError({
+		where,
+		what: `${what} failed (${code})`,
+		...(REMEDIES[code] === undefined ? {} : { remedy: REMEDIES[code] }),
+		cause: error,
+	});
+}
+
+/** `ENOENT` and the like, or null where the error does not come from the operating system. */
+export function systemErrorCode(error: unknown): string | null {
+	const code =
+		error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+	return code !== undefined && /^E[A-Z0-9]+$/.test(code) ? code : null;
+}
