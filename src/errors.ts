@@ -7,6 +7,8 @@ export interface Fault {
 	found?: string;
 	/** a sentence that says what to do */
 	remedy?: string;
+	/** more lines to show below the message, such as the names a count stands for */
+	details?: readonly string[];
 	cause?: unknown;
 }
 

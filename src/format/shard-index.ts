@@ -22,7 +22,7 @@ export interface ShardIndex {
 export function parseShardIndex(bytes: Uint8Array, where: string): ShardIndex {
 	const scanner = new JsonScanner(bytes, where);
 	const weightMap = new Map<string, string>();
-	const shardNames = new Set<string>();
+	const shardNames = new Map<string, string>();
 	let found = false;
 	let totalSize: number | null = null;
 	scanner.object((section) => {
@@ -38,9 +38,15 @@ export function parseShardIndex(bytes: Uint8Array, where: string): ShardIndex {
 				scanner.peek();
 				const offset = scanner.offset;
 				const shardName = scanner.string();
-				if (!shardNames.has(shardName)) {
+				const known = shardNames.get(shardName.toLowerCase());
+				if (known !== undefined && known !== shardName)
+					scanner.fail(
+						`shard names ${JSON.stringify(known)} and ${JSON.stringify(shardName)} are one file where case does not count`,
+						offset,
+					);
+				if (known === undefined) {
 					checkShardName(shardName, `${where}, byte ${offset}`);
-					shardNames.add(shardName);
+					shardNames.set(shardName.toLowerCase(), shardName);
 					if (shardNames.size > MAX_SHARDS)
 						scanner.fail(`more than ${MAX_SHARDS} shards`, offset);
 				}

@@ -1,0 +1,163 @@
+import { readdir, stat } from "node:fs/promises";
+import path from "node:path";
+import { FormatError, UsageError } from "../errors.ts";
+import {
+	MAX_INDEX_BYTES,
+	parseShardIndex,
+	type ShardIndex,
+} from "../format/shard-index.ts";
+import { openFileSource } from "../io/file-source.ts";
+import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
+
+const INDEX_FILE_NAME = "model.safetensors.index.json";
+const SINGLE_FILE_NAME = "model.safetensors";
+const UNREADABLE = /\.(bin|pt|pth|ckpt|gguf|ggml|h5|msgpack|onnx|npz)$/i;
+
+/** Which files of a location are its shards, before any is opened. */
+export interface ShardListing {
+	folder: string;
+	/** true where the location is a folder, so that the files beside the weights belong to it */
+	isFolder: boolean;
+	/** sorted */
+	fileNames: readonly string[];
+	/** the index and its file, where the folder has one */
+	index: (ShardIndex & { path: string }) | null;
+	warnings: string[];
+}
+
+/**
+ * Find the shards of a folder with an index, of a folder with one weight file, or of a bare weight file.
+ *
+ * @throws {UsageError} where nothing is there
+ * @throws {FormatError} where the folder holds no weights that can be read, or it is unclear which
+ */
+export async function findShards(location: string): Promise<ShardListing> {
+	const stats = await stat(location).catch((error) => {
+		if (systemErrorCode(error) === "ENOENT")
+			throw new UsageError({
+				where: location,
+				what: "no such file or folder",
+				remedy: "Name a folder with safetensors weights, or one weight file",
+			});
+		throw toLocalIoError(error, location, "opening");
+	});
+	if (!stats.isDirectory())
+		return {
+			folder: path.dirname(location),
+			isFolder: false,
+			fileNames: [path.basename(location)],
+			index: null,
+			warnings: [],
+		};
+	return listFolder(location);
+}
+
+async function listFolder(folder: string): Promise<ShardListing> {
+	const names = (await readdir(folder)).sort();
+	const weights = names.filter((name) => name.endsWith(".safetensors"));
+	const unreadable = names.filter((name) => UNREADABLE.test(name));
+	const listing: ShardListing = {
+		folder,
+		isFolder: true,
+		fileNames: [],
+		index: null,
+		warnings: [],
+	};
+	if (weights.length > 0 && unreadable.length > 0)
+		listing.warnings.push(
+			`${folder}: weights in two formats; the safetensors files are read, not ${abbreviate(unreadable)}`,
+		);
+	if (names.includes(INDEX_FILE_NAME)) return readIndex(listing);
+	if (weights.length === 0) throw noWeights(folder, unreadable);
+	if (weights.length > 1 && !weights.includes(SINGLE_FILE_NAME))
+		throw new FormatError({
+			where: folder,
+			what: `${weights.length} weight files and no ${INDEX_FILE_NAME}`,
+			found: abbreviate(weights),
+			remedy: "Get the index too, or name one of the files",
+		});
+	const only = weights.length === 1 ? weights[0] : SINGLE_FILE_NAME;
+	return { ...listing, fileNames: [only as string] };
+}
+
+async function readIndex(listing: ShardListing): Promise<ShardListing> {
+	const file = path.join(listing.folder, INDEX_FILE_NAME);
+	const source = await openFileSource(file);
+	try {
+		if (source.byteLength > MAX_INDEX_BYTES)
+			throw new FormatError({
+				where: file,
+				what: "the index is too long",
+				expected: `at most ${MAX_INDEX_BYTES} bytes`,
+				found: `${source.byteLength}`,
+			});
+		const bytes = new Uint8Array(source.byteLength);
+		await source.read(0, bytes);
+		const index = parseShardIndex(bytes, file);
+		const fileNames = [...new Set(index.weightMap.values())].sort();
+		await checkAllPresent(listing.folder, fileNames, file);
+		return {
+			...listing,
+			fileNames,
+			index: { ...index, path: file },
+			warnings: [...listing.warnings, ...numberingWarnings(fileNames, file)],
+		};
+	} finally {
+		await source.close();
+	}
+}
+
+async function checkAllPresent(
+	folder: string,
+	fileNames: readonly string[],
+	indexFile: string,
+): Promise<void> {
+	const missing: string[] = [];
+	for (const name of fileNames)
+		await stat(path.join(folder, name)).catch((error) => {
+			if (systemErrorCode(error) !== "ENOENT")
+				throw toLocalIoError(error, path.join(folder, name), "opening");
+			missing.push(name);
+		});
+	if (missing.length > 0)
+		throw new FormatError({
+			where: indexFile,
+			what: `${missing.length} of ${fileNames.length} shards are missing`,
+			found: abbreviate(missing),
+			remedy: "Download them into the same folder",
+			details: missing,
+		});
+}
+
+function numberingWarnings(
+	fileNames: readonly string[],
+	indexFile: string,
+): string[] {
+	const said = /-of-(\d{5})\.safetensors$/.exec(fileNames[0] ?? "")?.[1];
+	return said === undefined || Number(said) === fileNames.length
+		? []
+		: [
+				`${indexFile}: the names say ${Number(said)} shards, the index uses ${fileNames.length}`,
+			];
+}
+
+function noWeights(folder: string, unreadable: readonly string[]): FormatError {
+	return unreadable.length > 0
+		? new FormatError({
+				where: folder,
+				what: "no safetensors weights",
+				found: abbreviate(unreadable),
+				remedy: "Only safetensors can be read: convert the model first",
+			})
+		: new FormatError({
+				where: folder,
+				what: "no weight file",
+				expected: `${INDEX_FILE_NAME} or one .safetensors file`,
+				remedy: "Name the folder that holds the weights",
+			});
+}
+
+function abbreviate(names: readonly string[]): string {
+	const shown = names.slice(0, 3).join(", ");
+	return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
+}

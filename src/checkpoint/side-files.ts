@@ -1,0 +1,72 @@
+import { readdir, realpath } from "node:fs/promises";
+import path from "node:path";
+import { FormatError } from "../errors.ts";
+import { toLocalIoError } from "../io/system-error.ts";
+
+/** Files beside the weights that make a model usable, by the script that would write them. */
+const SIDE_FILES = {
+	config: ["config.json", "generation_config.json"],
+	tokenizer: [
+		"tokenizer.json",
+		"tokenizer.model",
+		"tokenizer_config.json",
+		"special_tokens_map.json",
+		"added_tokens.json",
+		"vocab.json",
+		"merges.txt",
+		"chat_template.jinja",
+		"chat_template.json",
+	],
+} as const;
+
+export type SideFileKind = keyof typeof SIDE_FILES;
+
+/** A file of the model that holds no weights. */
+export interface SideFile {
+	fileName: string;
+	kind: SideFileKind;
+}
+
+function sideFileKind(fileName: string): SideFileKind | null {
+	for (const kind of ["config", "tokenizer"] as const)
+		if ((SIDE_FILES[kind] as readonly string[]).includes(fileName)) return kind;
+	return null;
+}
+
+/**
+ * A folder's config and tokenizer files, sorted by name.
+ *
+ * @throws {FormatError} for a symbolic link that leaves the folder: its target would be published
+ */
+export async function findSideFiles(folder: string): Promise<SideFile[]> {
+	const files: SideFile[] = [];
+	for (const fileName of (await readdir(folder)).sort()) {
+		const kind = sideFileKind(fileName);
+		if (kind !== null) files.push({ fileName, kind });
+	}
+	const roots = await allowedRoots(folder);
+	for (const { fileName } of files) {
+		const file = path.join(folder, fileName);
+		const target = await realpath(file).catch((error) => {
+			throw toLocalIoError(error, file, "following the link");
+		});
+		if (!roots.some((root) => target.startsWith(root + path.sep)))
+			throw new FormatError({
+				where: file,
+				what: "a symbolic link out of the model's folder",
+				found: target,
+				remedy:
+					"It would be copied into the output: replace the link by the file itself",
+			});
+	}
+	return files;
+}
+
+/** A snapshot in a Hub cache links into the `blobs` folder of its own repository. */
+async function allowedRoots(folder: string): Promise<string[]> {
+	const real = await realpath(folder);
+	const parent = path.dirname(real);
+	return path.basename(parent) === "snapshots"
+		? [real, path.join(path.dirname(parent), "blobs")]
+		: [real];
+}

@@ -1,0 +1,73 @@
+import { createHash } from "node:crypto";
+import type { AddSpec } from "../kernel/kernel.ts";
+import type { ConventionId, Side } from "./convention.ts";
+
+/** Raised whenever the same plan would be written differently or mean something else. */
+export const PLAN_VERSION = 1;
+
+/** The inputs of a plan, by the number its spans use. */
+export const INPUT = { base: 0, delta: 1 } as const;
+
+/**
+ * What will be read, computed and written: plain data, the same for the same headers on every machine.
+ * For every byte of every output shard it says where it comes from.
+ */
+export interface MergePlan {
+	version: typeof PLAN_VERSION;
+	convention: ConventionId;
+	/** the weight files that are read, as `INPUT` numbers them */
+	inputs: readonly PlanInput[];
+	shards: readonly OutputShard[];
+	/** text of the shard index, or null where there is one shard */
+	index: string | null;
+	sideFiles: readonly { fileName: string; from: Side }[];
+	/** counts over all tensors written */
+	totals: { tensors: number; elements: number; byteLength: number };
+}
+
+export interface PlanInput {
+	side: Side;
+	shards: readonly { fileName: string; byteLength: number }[];
+}
+
+export interface OutputShard {
+	fileName: string;
+	/** whole file, header included */
+	byteLength: number;
+	/** JSON of the header, padded */
+	header: string;
+	/** in file order; they tile the data section with no hole */
+	segments: readonly Segment[];
+}
+
+/** A run of output bytes with one origin. Closed union: the engine switches on `op` once. */
+export type Segment = AddSegment;
+
+/** `out = base + delta`, element by element. */
+export interface AddSegment {
+	op: "add";
+	/** the tensor these bytes belong to, for messages */
+	tensor: string;
+	spec: AddSpec;
+	/** from the start of the output file */
+	fileOffset: number;
+	byteLength: number;
+	base: Span;
+	delta: Span;
+}
+
+/** Bytes of an input. */
+export interface Span {
+	/** index into `MergePlan.inputs` */
+	input: number;
+	/** index into the shards of that input */
+	shard: number;
+	/** from the start of that file */
+	fileOffset: number;
+	byteLength: number;
+}
+
+/** SHA-256, in hex, of the plan's text: two plans of one id do the same work. */
+export function planId(plan: MergePlan): string {
+	return createHash("sha256").update(JSON.stringify(plan)).digest("hex");
+}
