@@ -23,6 +23,8 @@ export interface CheckpointShard {
 export interface CheckpointLayout {
 	/** the folder or file, as the caller named it */
 	location: string;
+	/** the folder that holds the weight files */
+	folder: string;
 	/** in the order of their file names */
 	shards: readonly CheckpointShard[];
 	/** by name, in the order of shards and bytes */
@@ -36,6 +38,8 @@ export interface Checkpoint extends CheckpointLayout {
 	shards: readonly OpenShard[];
 	/** what a person should know although it stops nothing */
 	warnings: readonly string[];
+	/** Open one of `sideFiles`. Must be closed. */
+	openSideFile(fileName: string): Promise<FileSource>;
 	close(): Promise<void>;
 }
 

@@ -2,6 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { FormatError, UsageError } from "../errors.ts";
 import {
+	INDEX_FILE_NAME,
 	MAX_INDEX_BYTES,
 	parseShardIndex,
 	type ShardIndex,
@@ -9,7 +10,6 @@ import {
 import { openFileSource } from "../io/file-source.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
-const INDEX_FILE_NAME = "model.safetensors.index.json";
 const SINGLE_FILE_NAME = "model.safetensors";
 const UNREADABLE = /\.(bin|pt|pth|ckpt|gguf|ggml|h5|msgpack|onnx|npz)$/i;
 

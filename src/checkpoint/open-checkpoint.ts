@@ -33,6 +33,7 @@ export async function openCheckpoint(location: string): Promise<Checkpoint> {
 		const tensors = collectTensors(shards, listing);
 		return {
 			location,
+			folder: listing.folder,
 			shards,
 			tensors,
 			sideFiles: listing.isFolder ? await findSideFiles(listing.folder) : [],
@@ -41,6 +42,8 @@ export async function openCheckpoint(location: string): Promise<Checkpoint> {
 				...shards.flatMap((shard) => shard.header.warnings),
 				...totalSizeWarnings(tensors, listing),
 			],
+			openSideFile: (fileName) =>
+				openFileSource(path.join(listing.folder, fileName)),
 			close,
 		};
 	} catch (error) {

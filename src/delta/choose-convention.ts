@@ -5,7 +5,7 @@ import {
 	CONVENTIONS,
 	type ConventionId,
 } from "./convention.ts";
-import type { MergePlan } from "./plan.ts";
+import { type MergePlan, sumsOf } from "./plan.ts";
 import { type Planned, type PlanOptions, planMerge } from "./plan-merge.ts";
 
 /**
@@ -57,11 +57,5 @@ function ambiguous(
 }
 
 function describe(id: ConventionId, plan: MergePlan): string {
-	const dtypes = new Set<string>();
-	for (const { segments } of plan.shards)
-		for (const { spec } of segments)
-			dtypes.add(
-				`${spec.base} + ${spec.delta}${spec.cast ? ` as ${spec.cast}` : ""} → ${spec.out}`,
-			);
-	return `${id}: ${[...dtypes].join(", ")}, ${plan.totals.byteLength} bytes (${CONVENTIONS[id].summary})`;
+	return `${id}: ${sumsOf(plan).join(", ")}, ${plan.totals.byteLength} bytes (${CONVENTIONS[id].summary})`;
 }

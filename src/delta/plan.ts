@@ -71,3 +71,14 @@ export interface Span {
 export function planId(plan: MergePlan): string {
 	return createHash("sha256").update(JSON.stringify(plan)).digest("hex");
 }
+
+/** The kinds of sums in a plan, sorted: `BF16 + F32 → F32`, `F32 + F32 as F16 → F16`. */
+export function sumsOf(plan: MergePlan): string[] {
+	const sums = new Set<string>();
+	for (const { segments } of plan.shards)
+		for (const { spec } of segments)
+			sums.add(
+				`${spec.base} + ${spec.delta}${spec.cast ? ` as ${spec.cast}` : ""} → ${spec.out}`,
+			);
+	return [...sums].sort();
+}

@@ -2,6 +2,7 @@ import { FormatError } from "../errors.ts";
 import { JsonScanner } from "./json-scanner.ts";
 import { checkShardName } from "./shard-name.ts";
 
+export const INDEX_FILE_NAME = "model.safetensors.index.json";
 /** Kimi-K3's index is 60 MB; this leaves room and bounds memory. */
 export const MAX_INDEX_BYTES = 250_000_000;
 const MAX_SHARDS = 10_000;

@@ -7,7 +7,7 @@ const READ_BYTES = 2 ** 22;
 
 /**
  * A source that hashes its file from start to end out of the very bytes that pass through, as far as
- * they are read in order; what was never read in order is read again at the end.
+ * they are read in order; what was never read in order is read again at the end. One read at a time.
  */
 export class DigestingSource implements ByteSource {
 	readonly byteLength: number;

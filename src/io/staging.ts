@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
 import {
 	mkdir,
 	open,
 	readdir,
+	readFile,
 	rename,
 	rm,
 	rmdir,
@@ -126,9 +126,11 @@ async function makeFolder(
 }
 
 async function refuseUnlessAbandoned(root: string): Promise<void> {
-	const owner = readOwner(root);
+	const owner = await readOwner(root);
 	if (owner !== null && owner.host === hostname() && !isAlive(owner.pid))
 		return;
+	const names = await readdir(root).catch(() => [root]);
+	if (names.length === 0) return; // killed before it could say whose it is
 	throw new OutputConflictError({
 		where: root,
 		what:
@@ -139,10 +141,12 @@ async function refuseUnlessAbandoned(root: string): Promise<void> {
 	});
 }
 
-function readOwner(root: string): { pid: number; host: string } | null {
+async function readOwner(
+	root: string,
+): Promise<{ pid: number; host: string } | null> {
 	try {
 		const owner = JSON.parse(
-			readFileSync(path.join(root, OWNER_FILE_NAME), "utf8"),
+			await readFile(path.join(root, OWNER_FILE_NAME), "utf8"),
 		);
 		return typeof owner?.pid === "number" && typeof owner.host === "string"
 			? owner

@@ -1,0 +1,48 @@
+import type { Side } from "../delta/convention.ts";
+import { type MergePlan, planId, sumsOf } from "../delta/plan.ts";
+import type { AddCounts } from "../kernel/kernel.ts";
+import { VERSION } from "../version.ts";
+import type { WrittenFile } from "./run-plan.ts";
+
+export const MANIFEST_FILE_NAME = "merge-delta.json";
+
+/** A file that was read, named relative to the checkpoint it belongs to. */
+export interface ReadFile extends WrittenFile {
+	from: Side;
+}
+
+/** How a merged model came to be: nothing of time, host or path, so that the same merge gives the same text. */
+export interface Manifest {
+	schemaVersion: 1;
+	tool: { name: "merge-delta"; version: string };
+	convention: string;
+	planId: string;
+	inputs: readonly ReadFile[];
+	outputs: readonly WrittenFile[];
+	/** sums by their types: base + delta, the type both were cast to or null, the type of the result */
+	sums: readonly string[];
+	/** results that are NaN or infinite; `created` are those whose operands were both finite */
+	nonFinite: readonly { tensor: string; count: number; created: number }[];
+}
+
+export function createManifest(
+	plan: MergePlan,
+	inputs: readonly ReadFile[],
+	outputs: readonly WrittenFile[],
+	nonFinite: ReadonlyMap<string, AddCounts>,
+): Manifest {
+	return {
+		schemaVersion: 1,
+		tool: { name: "merge-delta", version: VERSION },
+		convention: plan.convention,
+		planId: planId(plan),
+		sums: sumsOf(plan),
+		inputs,
+		outputs,
+		nonFinite: Array.from(nonFinite, ([tensor, counts]) => ({
+			tensor,
+			count: counts.nonFinite,
+			created: counts.overflowed,
+		})),
+	};
+}

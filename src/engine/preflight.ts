@@ -1,0 +1,90 @@
+import { lstat, realpath, stat, statfs } from "node:fs/promises";
+import path from "node:path";
+import { LocalIoError, UsageError } from "../errors.ts";
+import { checkOutputAbsent } from "../io/staging.ts";
+import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
+
+/**
+ * Check, before anything is written, that an output folder can be made.
+ *
+ * @param out           does not exist yet, or is empty
+ * @param inputFolders  folders it must not be in
+ * @param byteLength    of all that will be written
+ * @throws {UsageError} for a place that makes no sense
+ * @throws {OutputConflictError} where something is there already
+ * @throws {LocalIoError} where there is not enough space
+ */
+export async function preflight(
+	out: string,
+	inputFolders: readonly string[],
+	byteLength: number,
+): Promise<void> {
+	const parent = path.dirname(path.resolve(out));
+	await checkParent(parent, out);
+	await checkLinks(parent);
+	await checkOutside(out, inputFolders);
+	await checkOutputAbsent(out);
+	await checkSpace(parent, byteLength);
+}
+
+async function checkParent(parent: string, out: string): Promise<void> {
+	const stats = await stat(parent).catch((error) => {
+		if (systemErrorCode(error) === "ENOENT") return null;
+		throw toLocalIoError(error, parent, "looking at the output's folder");
+	});
+	if (stats === null || !stats.isDirectory())
+		throw new UsageError({
+			where: out,
+			what: `its parent ${parent} is no folder`,
+			remedy: "Make it first",
+		});
+}
+
+/** A link of another user on the way to the output could be turned elsewhere while we write. */
+async function checkLinks(folder: string): Promise<void> {
+	const user = process.getuid?.();
+	if (user === undefined) return;
+	const { root } = path.parse(folder);
+	for (let at = folder; at !== root; at = path.dirname(at)) {
+		const stats = await lstat(at);
+		if (stats.isSymbolicLink() && stats.uid !== user && stats.uid !== 0)
+			throw new UsageError({
+				where: at,
+				what: "a symbolic link of another user leads to the output",
+				remedy: "Name the folder itself",
+			});
+	}
+}
+
+async function checkOutside(
+	out: string,
+	inputFolders: readonly string[],
+): Promise<void> {
+	const parent = await realpath(path.dirname(path.resolve(out)));
+	const real = await realpath(out).catch(() =>
+		path.join(parent, path.basename(out)),
+	);
+	for (const folder of inputFolders) {
+		const input = await realpath(folder);
+		if (real === input || real.startsWith(input + path.sep))
+			throw new UsageError({
+				where: out,
+				what: `the output would lie in the input ${folder}`,
+				remedy: "Name a folder outside the inputs",
+			});
+	}
+}
+
+async function checkSpace(folder: string, byteLength: number): Promise<void> {
+	const stats = await statfs(folder);
+	const available = stats.bavail * stats.bsize;
+	const needed = Math.ceil(byteLength * 1.01);
+	if (available < needed)
+		throw new LocalIoError({
+			where: folder,
+			what: "not enough space for the output",
+			expected: `${needed} free bytes`,
+			found: `${available}`,
+			remedy: `Free ${needed - available} bytes or choose another disk`,
+		});
+}
