@@ -7,7 +7,7 @@ import {
 	type ReadFile,
 } from "./engine/manifest.ts";
 import { preflight } from "./engine/preflight.ts";
-import { type Progress, runPlan, type WrittenFile } from "./engine/run-plan.ts";
+import { type Progress, runPlan } from "./engine/run-plan.ts";
 import { MismatchError } from "./errors.ts";
 import {
 	CHECKSUM_FILE_NAME,
@@ -15,6 +15,7 @@ import {
 } from "./format/checksum-file.ts";
 import { INDEX_FILE_NAME } from "./format/shard-index.ts";
 import { DigestingSource } from "./io/digesting-source.ts";
+import type { WrittenFile } from "./io/output-file.ts";
 import { Staging } from "./io/staging.ts";
 import { jsKernel } from "./kernel/js.ts";
 import type { AddCounts } from "./kernel/kernel.ts";
@@ -59,7 +60,7 @@ export async function merge(options: MergeOptions): Promise<MergeReport> {
 		const staging = await Staging.open(options.out);
 		try {
 			const manifest = await write(plan, [base, delta], staging, options);
-			manifest.nonFinite.forEach((entry) => warn(describe(entry)));
+			for (const entry of manifest.nonFinite) warn(describe(entry));
 			await staging.publish();
 			return { out: options.out, manifest, warnings };
 		} finally {
@@ -118,20 +119,10 @@ async function writeText(
 	fileName: string,
 	text: string,
 ): Promise<WrittenFile> {
-	const bytes = Buffer.from(text);
-	const file = await staging.create(fileName);
-	try {
-		await file.append(bytes);
-		return {
-			fileName,
-			byteLength: bytes.length,
-			sha256: await file.finish(),
-		};
-	} finally {
-		await file.abandon();
-	}
+	return staging.write(fileName, (file) => file.append(Buffer.from(text)));
 }
 
+/** Copy config or tokenizer as bytes. */
 async function copySideFile(
 	checkpoint: Checkpoint,
 	fileName: string,
@@ -139,8 +130,7 @@ async function copySideFile(
 ): Promise<WrittenFile> {
 	const source = await checkpoint.openSideFile(fileName);
 	try {
-		const file = await staging.create(fileName);
-		try {
+		return await staging.write(fileName, async (file) => {
 			const buffer = new Uint8Array(COPY_BYTES);
 			while (file.byteLength < source.byteLength) {
 				const bytes = buffer.subarray(0, source.byteLength - file.byteLength);
@@ -148,14 +138,7 @@ async function copySideFile(
 				await file.append(bytes);
 			}
 			await source.checkUnchanged();
-			return {
-				fileName,
-				byteLength: file.byteLength,
-				sha256: await file.finish(),
-			};
-		} finally {
-			await file.abandon();
-		}
+		});
 	} finally {
 		await source.close();
 	}

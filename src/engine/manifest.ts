@@ -1,8 +1,8 @@
 import type { Side } from "../delta/convention.ts";
 import { type MergePlan, planId, sumsOf } from "../delta/plan.ts";
+import type { WrittenFile } from "../io/output-file.ts";
 import type { AddCounts } from "../kernel/kernel.ts";
 import { VERSION } from "../version.ts";
-import type { WrittenFile } from "./run-plan.ts";
 
 export const MANIFEST_FILE_NAME = "merge-delta.json";
 

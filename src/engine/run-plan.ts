@@ -2,7 +2,7 @@ import type { MergePlan, OutputShard, Span } from "../delta/plan.ts";
 import { InterruptedError } from "../errors.ts";
 import { headerBytes } from "../format/safetensors.ts";
 import type { ByteSource } from "../io/byte-source.ts";
-import type { OutputFile } from "../io/output-file.ts";
+import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { Staging } from "../io/staging.ts";
 import type { AddCounts, Kernel } from "../kernel/kernel.ts";
 import { type Slice, sliceShard } from "./slice.ts";
@@ -28,13 +28,6 @@ export interface EngineOptions {
 	onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-/** A file of the output, durable in the staging folder. */
-export interface WrittenFile {
-	fileName: string;
-	byteLength: number;
-	sha256: string;
-}
-
 export interface RunResult {
 	shards: WrittenFile[];
 	/** tensors with results that are not finite, by name */
@@ -56,14 +49,10 @@ export async function runPlan(
 	const run = new Run(plan, sources, options);
 	const shards: WrittenFile[] = [];
 	for (const [shardIndex, shard] of plan.shards.entries()) {
-		const file = await staging.create(shard.fileName);
-		try {
-			await run.writeShard(shard, shardIndex, file);
-			const { fileName, byteLength } = shard;
-			shards.push({ fileName, byteLength, sha256: await file.finish() });
-		} finally {
-			await file.abandon();
-		}
+		const file = await staging.write(shard.fileName, (file) =>
+			run.writeShard(shard, shardIndex, file),
+		);
+		shards.push(file);
 	}
 	return { shards, nonFinite: run.nonFinite };
 }

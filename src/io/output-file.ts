@@ -2,6 +2,13 @@ import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { toLocalIoError } from "./system-error.ts";
 
+/** A file of the output, complete and durable. */
+export interface WrittenFile {
+	fileName: string;
+	byteLength: number;
+	sha256: string;
+}
+
 /** A file that is written once, from start to end, and hashed on the way. */
 export class OutputFile {
 	private readonly path: string;

@@ -11,7 +11,7 @@ import {
 import { hostname } from "node:os";
 import path from "node:path";
 import { OutputConflictError } from "../errors.ts";
-import { OutputFile } from "./output-file.ts";
+import { OutputFile, type WrittenFile } from "./output-file.ts";
 import { systemErrorCode, toLocalIoError } from "./system-error.ts";
 
 const OWNER_FILE_NAME = "owner.json";
@@ -55,9 +55,19 @@ export class Staging {
 		return staging;
 	}
 
-	/** A new file of the output. */
-	async create(fileName: string): Promise<OutputFile> {
-		return OutputFile.create(path.join(this.merged, fileName));
+	/** Make one file of the output, durable once this resolves. */
+	async write(
+		fileName: string,
+		fill: (file: OutputFile) => Promise<void>,
+	): Promise<WrittenFile> {
+		const file = await OutputFile.create(path.join(this.merged, fileName));
+		try {
+			await fill(file);
+			const { byteLength } = file;
+			return { fileName, byteLength, sha256: await file.finish() };
+		} finally {
+			await file.abandon();
+		}
 	}
 
 	/**

@@ -1,0 +1,29 @@
+export { CONVENTIONS, type ConventionId } from "./delta/convention.ts";
+export type { MergePlan } from "./delta/plan.ts";
+export { sumsOf } from "./delta/plan.ts";
+export type { Manifest } from "./engine/manifest.ts";
+export type { Progress } from "./engine/run-plan.ts";
+export {
+	FormatError,
+	InterruptedError,
+	LocalIoError,
+	MergeDeltaError,
+	MismatchError,
+	OutputConflictError,
+	printable,
+	SourceChangedError,
+	UsageError,
+	VerificationError,
+} from "./errors.ts";
+export { type InspectReport, inspect } from "./inspect.ts";
+export { type MergeOptions, type MergeReport, merge } from "./merge.ts";
+export { type PlanInputs, type PlanReport, plan } from "./plan.ts";
+export { FLOAT_DTYPES, type FloatDtype } from "./tensor/dtype.ts";
+export { formatShape } from "./tensor/tensor.ts";
+export {
+	type VerifiedFile,
+	type VerifyOptions,
+	type VerifyReport,
+	verify,
+} from "./verify.ts";
+export { VERSION } from "./version.ts";

@@ -1,0 +1,171 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
+import {
+	FormatError,
+	InterruptedError,
+	LocalIoError,
+	MergeDeltaError,
+	UsageError,
+	VerificationError,
+} from "./errors.ts";
+import {
+	CHECKSUM_FILE_NAME,
+	parseChecksumFile,
+} from "./format/checksum-file.ts";
+import { openFileSource } from "./io/file-source.ts";
+import { systemErrorCode, toLocalIoError } from "./io/system-error.ts";
+
+const READ_BYTES = 4 * 2 ** 20;
+
+export interface VerifyOptions {
+	/** accept files that the checksum file does not list */
+	allowExtra?: boolean | undefined;
+	signal?: AbortSignal | undefined;
+	onFile?: ((file: VerifiedFile) => void) | undefined;
+}
+
+export interface VerifiedFile {
+	fileName: string;
+	/** `FAILED`: the bytes differ; `MISSING`: not there; `UNREADABLE`: there, but not to be read */
+	status: "OK" | "FAILED" | "MISSING" | "UNREADABLE";
+	expected: string;
+	found: string | null;
+}
+
+export interface VerifyReport {
+	folder: string;
+	/** true only if every file was hashed and nothing at all is wrong */
+	ok: boolean;
+	files: VerifiedFile[];
+	/** what is wrong beside the files' bytes, one sentence each */
+	problems: string[];
+	warnings: readonly string[];
+}
+
+/**
+ * Verify a merged model: every file against SHA256SUMS as `sha256sum -c --strict` does, no file that is
+ * not listed, and index, shards and headers against each other.
+ *
+ * @throws {VerificationError} where there is nothing to verify against
+ * @throws {FormatError} where the checksum file is unsafe or of another algorithm
+ */
+export async function verify(
+	folder: string,
+	options: VerifyOptions = {},
+): Promise<VerifyReport> {
+	const { entries, malformedLines } = await readChecksumFile(folder);
+	const problems = malformedLines.map(
+		(line) => `${CHECKSUM_FILE_NAME}, line ${line}: not a checksum`,
+	);
+	if (entries.length === 0)
+		throw new VerificationError({
+			where: path.join(folder, CHECKSUM_FILE_NAME),
+			what: "no checksum in it, so nothing was verified",
+			remedy: "Get the file again, or merge again",
+		});
+	const files: VerifiedFile[] = [];
+	for (const { name, sha256 } of entries) {
+		const file = await verifyFile(folder, name, sha256, options.signal);
+		files.push(file);
+		options.onFile?.(file);
+	}
+	if (!options.allowExtra)
+		problems.push(
+			...(await unlistedFiles(folder, new Set(entries.map((e) => e.name)))),
+		);
+	const structure = await verifyStructure(folder);
+	problems.push(...structure.problems);
+	const ok =
+		problems.length === 0 && files.every(({ status }) => status === "OK");
+	return { folder, ok, files, problems, warnings: structure.warnings };
+}
+
+async function readChecksumFile(folder: string) {
+	const file = path.join(folder, CHECKSUM_FILE_NAME);
+	const text = await readFile(file, "utf8").catch(async (error) => {
+		const code = systemErrorCode(error) ?? "";
+		if (code !== "ENOENT" && code !== "ENOTDIR")
+			throw toLocalIoError(error, file, "opening");
+		await readdir(folder).catch(() => {
+			throw new UsageError({
+				where: folder,
+				what: "no such folder",
+				remedy: "Name the folder of a merged model",
+			});
+		});
+		throw new VerificationError({
+			where: folder,
+			what: `no ${CHECKSUM_FILE_NAME} in it, so nothing was verified`,
+			remedy: "Only a folder with checksums can be verified",
+		});
+	});
+	return parseChecksumFile(text, file);
+}
+
+async function verifyFile(
+	folder: string,
+	fileName: string,
+	expected: string,
+	signal: AbortSignal | undefined,
+): Promise<VerifiedFile> {
+	try {
+		const found = await hashFile(path.join(folder, fileName), signal);
+		const status = found === expected ? "OK" : "FAILED";
+		return { fileName, status, expected, found };
+	} catch (error) {
+		if (!(error instanceof LocalIoError || error instanceof FormatError))
+			throw error;
+		const missing = systemErrorCode(error.cause) === "ENOENT";
+		const status = missing ? "MISSING" : "UNREADABLE";
+		return { fileName, status, expected, found: null };
+	}
+}
+
+async function hashFile(
+	file: string,
+	signal: AbortSignal | undefined,
+): Promise<string> {
+	const source = await openFileSource(file);
+	try {
+		const hash = createHash("sha256");
+		const buffer = new Uint8Array(Math.min(READ_BYTES, source.byteLength));
+		for (let at = 0; at < source.byteLength; at += READ_BYTES) {
+			if (signal?.aborted)
+				throw new InterruptedError({ where: file, what: "interrupted" });
+			const bytes = buffer.subarray(0, source.byteLength - at);
+			await source.read(at, bytes);
+			hash.update(bytes);
+		}
+		await source.checkUnchanged();
+		return hash.digest("hex");
+	} finally {
+		await source.close();
+	}
+}
+
+async function unlistedFiles(
+	folder: string,
+	listed: ReadonlySet<string>,
+): Promise<string[]> {
+	const names = await readdir(folder);
+	return names
+		.filter((name) => name !== CHECKSUM_FILE_NAME)
+		.filter((name) => !listed.has(name) && !listed.has(`./${name}`))
+		.sort()
+		.map((name) => `${name}: not in ${CHECKSUM_FILE_NAME}`);
+}
+
+async function verifyStructure(
+	folder: string,
+): Promise<{ problems: string[]; warnings: readonly string[] }> {
+	try {
+		const checkpoint = await openCheckpoint(folder);
+		await checkpoint.close();
+		return { problems: [], warnings: checkpoint.warnings };
+	} catch (error) {
+		if (!(error instanceof MergeDeltaError)) throw error;
+		return { problems: [error.message], warnings: [] };
+	}
+}
