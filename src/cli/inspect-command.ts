@@ -1,0 +1,33 @@
+import { formatShape, inspect, printable } from "../index.ts";
+import { formatBytes, formatTable, plural } from "./format.ts";
+import type { Terminal } from "./terminal.ts";
+
+export async function inspectCommand(
+	location: string,
+	terminal: Terminal,
+): Promise<number> {
+	const report = await inspect(location);
+	for (const warning of report.warnings) terminal.warn(warning);
+	const rows = report.tensors.map(({ name, dtype, shape, byteLength }) => [
+		printable(name) || '""',
+		dtype,
+		formatShape(shape),
+		formatBytes(byteLength),
+	]);
+	const table = formatTable(
+		[["tensor", "dtype", "shape", "bytes"], ...rows],
+		new Set([3]),
+	);
+	terminal.result(terminal.paint("bold", table[0] ?? ""));
+	for (const row of table.slice(1)) terminal.result(row);
+	terminal.result("");
+	const dtypes = report.dtypes
+		.map(({ dtype, tensors }) => `${dtype} × ${tensors}`)
+		.join(", ");
+	const { totals, shards } = report;
+	terminal.result(
+		`${plural(totals.tensors, "tensor")} (${dtypes}), ${plural(totals.elements, "parameter")}, ${formatBytes(totals.byteLength)} in ${plural(shards.length, "shard")}`,
+	);
+	terminal.document({ ok: true, ...report });
+	return 0;
+}

@@ -1,0 +1,31 @@
+import { type PlanInputs, plan, printable, sumsOf } from "../index.ts";
+import { formatBytes, formatTable, plural } from "./format.ts";
+import type { Terminal } from "./terminal.ts";
+
+export async function planCommand(
+	{ base, delta, convention, dtype }: PlanInputs,
+	terminal: Terminal,
+): Promise<number> {
+	const report = await plan({ base, delta, convention, dtype });
+	for (const warning of report.warnings) terminal.warn(warning);
+	const { shards, sideFiles, totals, convention: id } = report.plan;
+	const bytes = shards.reduce((sum, { byteLength }) => sum + byteLength, 0);
+	terminal.result(`${terminal.paint("bold", "convention")} ${id}`);
+	terminal.result(
+		`${terminal.paint("bold", "sum")} ${sumsOf(report.plan).join(", ")}`,
+	);
+	terminal.result(
+		`${terminal.paint("bold", "output")} ${plural(totals.tensors, "tensor")}, ${plural(totals.elements, "parameter")}, ${formatBytes(bytes)} in ${plural(shards.length, "shard")}`,
+	);
+	const rows = shards.map(({ fileName, byteLength, segments }) => [
+		`  ${fileName}`,
+		plural(segments.length, "tensor"),
+		formatBytes(byteLength),
+	]);
+	for (const row of formatTable(rows, new Set([1, 2]))) terminal.result(row);
+	for (const { fileName, from } of sideFiles)
+		terminal.result(`  ${printable(fileName)} from ${from}`);
+	terminal.result(`${terminal.paint("bold", "plan id")} ${report.planId}`);
+	terminal.document({ ok: true, ...report });
+	return 0;
+}
