@@ -59,7 +59,7 @@ function optionsOf(args: readonly string[], streams: Streams) {
 		verbose: has("--verbose"),
 		color:
 			streams.stderr.isTTY === true &&
-			!process.env["NO_COLOR"] &&
+			!process.env.NO_COLOR &&
 			!has("--no-color"),
 	};
 }

@@ -22,10 +22,10 @@ export async function mergeCommand(
 	terminal.result(
 		`${terminal.paint("green", "merged")} ${out}: ${plural(manifest.outputs.length, "file")}, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${formatBytes(bytes / seconds)}/s)`,
 	);
-	terminal.result(
+	terminal.note(
 		`convention ${manifest.convention}: ${manifest.sums.join(", ")}`,
 	);
-	terminal.result(`check it at any time: merge-delta verify ${out}`);
+	terminal.note(`check it at any time: merge-delta verify ${out}`);
 	terminal.document({ ok: true, out, manifest, warnings });
 	return 0;
 }

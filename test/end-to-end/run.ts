@@ -1,0 +1,34 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { PassThrough } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
+import { main } from "../../src/cli/main.ts";
+
+export const FIXTURES = fileURLToPath(
+	new URL("../../fixtures", import.meta.url),
+);
+
+export interface Run {
+	exitCode: number;
+	stdout: string;
+	stderr: string;
+}
+
+/** Run the command line in this process. */
+export async function run(...args: string[]): Promise<Run> {
+	const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+	const text = { stdout: "", stderr: "" };
+	stdout.on("data", (bytes) => (text.stdout += bytes));
+	stderr.on("data", (bytes) => (text.stderr += bytes));
+	const exitCode = await main(args, { stdout, stderr });
+	return { exitCode, ...text };
+}
+
+/** A new folder that goes away with the test. */
+export async function scratchFolder(): Promise<string> {
+	const folder = await mkdtemp(path.join(tmpdir(), "merge-delta-"));
+	onTestFinished(() => rm(folder, { recursive: true, force: true }));
+	return folder;
+}
