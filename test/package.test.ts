@@ -1,0 +1,73 @@
+import { execFileSync } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import * as api from "../src/index.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const BIN = path.join(ROOT, "dist", "bin", "merge-delta.js");
+const readJson = async (file: string) =>
+	JSON.parse(await readFile(path.join(ROOT, file), "utf8"));
+
+test("the public API is what it was", () => {
+	expect(Object.keys(api).sort()).toEqual([
+		"CONVENTIONS",
+		"FLOAT_DTYPES",
+		"FormatError",
+		"InterruptedError",
+		"LocalIoError",
+		"MergeDeltaError",
+		"MismatchError",
+		"OutputConflictError",
+		"SourceChangedError",
+		"UsageError",
+		"VERSION",
+		"VerificationError",
+		"formatShape",
+		"inspect",
+		"merge",
+		"plan",
+		"printable",
+		"sumsOf",
+		"verify",
+	]);
+});
+
+test("the built command starts and tells the package's version", async () => {
+	const said = execFileSync(process.execPath, [BIN, "--version"], {
+		encoding: "utf8",
+	});
+	expect(said.trim()).toBe((await readJson("package.json")).version);
+});
+
+test("the package can be imported by its name", async () => {
+	const program = 'import { VERSION } from "merge-delta"; console.log(VERSION)';
+	const said = execFileSync(
+		process.execPath,
+		["--input-type=module", "-e", program],
+		{
+			cwd: ROOT,
+			encoding: "utf8",
+		},
+	);
+	expect(said.trim()).toBe(api.VERSION);
+});
+
+test("every run-time dependency is pinned and named in the README", async () => {
+	const { dependencies } = await readJson("package.json");
+	const readme = await readFile(path.join(ROOT, "README.md"), "utf8");
+	for (const [name, version] of Object.entries(dependencies)) {
+		expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+		expect(readme).toContain(`\`${name}\``);
+	}
+});
+
+test("the README lists every exit code and convention", async () => {
+	const { EXIT_CODES } = await import("../src/cli/exit-code.ts");
+	const readme = await readFile(path.join(ROOT, "README.md"), "utf8");
+	for (const { code, meaning } of EXIT_CODES)
+		expect(readme).toContain(`| ${code} | ${meaning} |`);
+	for (const id of Object.keys(api.CONVENTIONS))
+		expect(readme).toContain(`\`${id}\``);
+});
