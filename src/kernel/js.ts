@@ -7,6 +7,7 @@ import {
 	encodeBF16,
 	encodeF16,
 } from "../tensor/float.ts";
+import { halvesAdder } from "./js-halves.ts";
 import type { AddCounts, AddSpec, Kernel } from "./kernel.ts";
 
 type Read = (view: DataView, byteOffset: number) => number;
@@ -48,6 +49,8 @@ export const jsKernel: Kernel = {
 		checkLength("base", base, spec.base, count);
 		checkLength("delta", delta, spec.delta, count);
 		checkLength("out", out, spec.out, count);
+		const halves = halvesAdder(spec, [base, delta, out]);
+		if (halves !== null) return halves(base, delta, out);
 		return addElements(spec, viewOf(base), viewOf(delta), viewOf(out), count);
 	},
 };

@@ -12,14 +12,20 @@ export const CANONICAL_NAN = {
 	F64: 0x7ff8000000000000n,
 } as const;
 
+/** Value of the last place of a binary16 by its exponent field: a power is dear, and this is called often. */
+const F16_UNITS = Float64Array.from(
+	{ length: 31 },
+	(_, exponent) => 2 ** (Math.max(exponent, 1) - 25),
+);
+
 /** Value of an IEEE binary16 bit pattern. */
 export function decodeF16(bits: number): number {
 	const sign = bits & 0x8000 ? -1 : 1;
 	const exponent = (bits >>> 10) & 0x1f;
 	const fraction = bits & 0x3ff;
-	if (exponent === 0) return sign * fraction * 2 ** -24;
 	if (exponent === 0x1f) return fraction ? Number.NaN : sign * Infinity;
-	return sign * (0x400 + fraction) * 2 ** (exponent - 25);
+	const significand = exponent === 0 ? fraction : 0x400 + fraction;
+	return sign * significand * (F16_UNITS[exponent] as number);
 }
 
 /** Value of a bfloat16 bit pattern: the upper half of a binary32. */
