@@ -38,7 +38,7 @@ export function createManifest(
 		planId: planId(plan),
 		sums: sumsOf(plan),
 		inputs,
-		outputs,
+		outputs: [...outputs], // the manifest itself is not among them
 		nonFinite: Array.from(nonFinite, ([tensor, counts]) => ({
 			tensor,
 			count: counts.nonFinite,
