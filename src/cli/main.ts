@@ -151,6 +151,16 @@ function build(run: Run, signal: AbortSignal): Argv {
 		.example("$0 inspect vicuna-13b", "")
 		.version(VERSION)
 		.strict()
+		.check((given) => {
+			for (const [flag, value] of Object.entries(given))
+				if (flag !== "_" && Array.isArray(value))
+					throw new UsageError({
+						where: `--${flag}`,
+						what: "given more than once",
+						remedy: "Say it once",
+					});
+			return true;
+		})
 		.wrap(HELP_WIDTH)
 		.exitProcess(false)
 		.fail((message, error) => {
