@@ -13,6 +13,7 @@ import { expect, test } from "vitest";
 import { encodeHeader, headerBytes } from "../../src/format/safetensors.ts";
 import {
 	InterruptedError,
+	LocalIoError,
 	merge,
 	SourceChangedError,
 } from "../../src/index.ts";
@@ -65,6 +66,17 @@ test("a tensor of 1 GiB never sits in memory", async () => {
 	expect(mebibytes).toBeGreaterThan(20);
 	expect(mebibytes).toBeLessThan(200);
 }, 120_000);
+
+test.runIf(process.platform === "linux")(
+	"an output that does not fit the disk is refused before a byte is written",
+	async () => {
+		const { outFolder, ...models } = await twoModels(2 ** 42);
+		const merging = merge(models);
+		await expect(merging).rejects.toThrow(/not enough space.* free bytes/);
+		await expect(merging).rejects.toThrow(LocalIoError);
+		expect(await readdir(outFolder)).toEqual([]);
+	},
+);
 
 test("an abort stops the merge and leaves nothing", async () => {
 	const { outFolder, ...models } = await twoModels(2 ** 23);
