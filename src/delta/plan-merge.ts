@@ -3,7 +3,7 @@ import type {
 	CheckpointTensor,
 } from "../checkpoint/checkpoint.ts";
 import { MismatchError } from "../errors.ts";
-import { encodeHeader } from "../format/safetensors.ts";
+import { encodeHeader } from "../format/safetensors-writer.ts";
 import { encodeShardIndex } from "../format/shard-index.ts";
 import { shardFileName } from "../format/shard-name.ts";
 import type { AddSpec } from "../kernel/kernel.ts";

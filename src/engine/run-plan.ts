@@ -1,6 +1,6 @@
 import type { MergePlan, OutputShard, Span } from "../delta/plan.ts";
 import { InterruptedError } from "../errors.ts";
-import { headerBytes } from "../format/safetensors.ts";
+import { headerBytes } from "../format/safetensors-writer.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { Staging } from "../io/staging.ts";

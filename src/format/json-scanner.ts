@@ -1,8 +1,13 @@
+import { isUtf8 } from "node:buffer";
 import { FormatError } from "../errors.ts";
 
 const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 const MAX_DEPTH = 64;
 const [QUOTE, BACKSLASH, MINUS] = [0x22, 0x5c, 0x2d];
+
+/** What to do about a file that breaks its format. */
+export const DAMAGED =
+	"The file is damaged, or a faulty writer made it: get it again";
 
 /**
  * Reads JSON from bytes, token by token, refusing whatever two readers could understand differently:
@@ -25,16 +30,8 @@ export class JsonScanner {
 		this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 		this.where = where;
 		this.fileOffset = fileOffset;
-		try {
-			new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-		} catch (cause) {
-			throw new FormatError({
-				where,
-				what: "JSON is not UTF-8",
-				remedy: "The file is damaged: get it again",
-				cause,
-			});
-		}
+		if (!isUtf8(this.bytes))
+			this.fail("JSON is not UTF-8", fileOffset + firstNonUtf8(this.bytes));
 	}
 
 	/** Byte offset in the file of the next token. */
@@ -56,6 +53,7 @@ export class JsonScanner {
 			where: `${this.where}, byte ${offset}`,
 			what,
 			...(expected === undefined ? {} : { expected }),
+			remedy: DAMAGED,
 		});
 	}
 
@@ -209,4 +207,10 @@ function isLiteral(byte: number | undefined): boolean {
 		byte === 0x2b ||
 		byte === 0x2e
 	);
+}
+
+/** Where decoding and encoding again first gives other bytes. */
+function firstNonUtf8(bytes: Buffer): number {
+	const again = Buffer.from(bytes.toString("utf8"));
+	return bytes.findIndex((byte, i) => again[i] !== byte);
 }

@@ -10,7 +10,10 @@ import {
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { encodeHeader, headerBytes } from "../../src/format/safetensors.ts";
+import {
+	encodeHeader,
+	headerBytes,
+} from "../../src/format/safetensors-writer.ts";
 import {
 	InterruptedError,
 	LocalIoError,

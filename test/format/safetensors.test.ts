@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FormatError } from "../../src/errors.ts";
+import { parseHeader } from "../../src/format/safetensors.ts";
 import {
 	canonicalOrder,
 	encodeHeader,
 	headerBytes,
-	parseHeader,
-} from "../../src/format/safetensors.ts";
+} from "../../src/format/safetensors-writer.ts";
 import { DTYPES, type Dtype } from "../../src/tensor/dtype.ts";
 import { tensorByteLength } from "../../src/tensor/tensor.ts";
 
