@@ -55,8 +55,8 @@ export async function merge(options: MergeOptions): Promise<MergeReport> {
 	return withPlan(options, async (report, { base, delta }) => {
 		report.warnings.forEach(warn);
 		const { plan } = report;
-		const folders = [base, delta].map((checkpoint) => checkpoint.folder);
-		await preflight(options.out, folders, outputBytes(plan));
+		const inputs = [base.location, delta.location];
+		await preflight(options.out, inputs, outputBytes(plan));
 		const staging = await Staging.open(options.out);
 		try {
 			const manifest = await write(plan, [base, delta], staging, options);

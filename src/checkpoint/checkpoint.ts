@@ -23,8 +23,6 @@ export interface CheckpointShard {
 export interface CheckpointLayout {
 	/** the folder or file, as the caller named it */
 	location: string;
-	/** the folder that holds the weight files */
-	folder: string;
 	/** in the order of their file names */
 	shards: readonly CheckpointShard[];
 	/** by name, in the order of shards and bytes */

@@ -33,7 +33,6 @@ export async function openCheckpoint(location: string): Promise<Checkpoint> {
 		const tensors = collectTensors(shards, listing);
 		return {
 			location,
-			folder: listing.folder,
 			shards,
 			tensors,
 			sideFiles: listing.isFolder ? await findSideFiles(listing.folder) : [],

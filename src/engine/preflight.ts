@@ -7,22 +7,22 @@ import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 /**
  * Check, before anything is written, that an output folder can be made.
  *
- * @param out           does not exist yet, or is empty
- * @param inputFolders  folders it must not be in
- * @param byteLength    of all that will be written
+ * @param out         does not exist yet, or is empty
+ * @param inputs      folders and files it must not be, nor be in
+ * @param byteLength  of all that will be written
  * @throws {UsageError} for a place that makes no sense
  * @throws {OutputConflictError} where something is there already
  * @throws {LocalIoError} where there is not enough space
  */
 export async function preflight(
 	out: string,
-	inputFolders: readonly string[],
+	inputs: readonly string[],
 	byteLength: number,
 ): Promise<void> {
 	const parent = path.dirname(path.resolve(out));
 	await checkParent(parent, out);
 	await checkLinks(parent);
-	await checkOutside(out, inputFolders);
+	await checkOutside(out, inputs);
 	await checkOutputAbsent(out);
 	await checkSpace(parent, byteLength);
 }
@@ -58,18 +58,18 @@ async function checkLinks(folder: string): Promise<void> {
 
 async function checkOutside(
 	out: string,
-	inputFolders: readonly string[],
+	inputs: readonly string[],
 ): Promise<void> {
 	const parent = await realpath(path.dirname(path.resolve(out)));
 	const real = await realpath(out).catch(() =>
 		path.join(parent, path.basename(out)),
 	);
-	for (const folder of inputFolders) {
-		const input = await realpath(folder);
+	for (const location of inputs) {
+		const input = await realpath(location);
 		if (real === input || real.startsWith(input + path.sep))
 			throw new UsageError({
 				where: out,
-				what: `the output would lie in the input ${folder}`,
+				what: `the output would lie in the input ${location}`,
 				remedy: "Name a folder outside the inputs",
 			});
 	}

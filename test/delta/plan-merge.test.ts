@@ -24,7 +24,7 @@ function layout(location: string, ...shards: Tensors[]): CheckpointLayout {
 		}
 		return { fileName: `${shardIndex}.safetensors`, byteLength: fileOffset };
 	});
-	return { location, folder: location, shards: files, tensors, sideFiles: [] };
+	return { location, shards: files, tensors, sideFiles: [] };
 }
 
 const plan = (

@@ -235,6 +235,16 @@ test("case 63: a model merged with itself is warned about", async () => {
 	expect(exitCode).toBe(0);
 });
 
+test("an output may lie beside a bare weight file", async () => {
+	const folder = await scratchFolder();
+	const file = path.join(folder, "a.safetensors");
+	await copyFile(path.join(EDGES, "base", "model.safetensors"), file);
+	const out = path.join(folder, "out");
+	const flags = ["--base", file, "--delta", file, "--allow-non-finite"];
+	expect((await run(...flags, "--out", out)).exitCode).toBe(0);
+	expect((await run(...flags, "--out", file)).exitCode).toBe(2);
+});
+
 test("a bare weight file is a model", async () => {
 	const out = path.join(await scratchFolder(), "out");
 	const file = (side: string) => path.join(EDGES, side, "model.safetensors");
