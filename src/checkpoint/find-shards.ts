@@ -7,6 +7,7 @@ import {
 	parseShardIndex,
 	type ShardIndex,
 } from "../format/shard-index.ts";
+import { parseRecognising } from "../format/signature.ts";
 import { openFileSource } from "../io/file-source.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
@@ -93,7 +94,9 @@ async function readIndex(listing: ShardListing): Promise<ShardListing> {
 			});
 		const bytes = new Uint8Array(source.byteLength);
 		await source.read(0, bytes);
-		const index = parseShardIndex(bytes, file);
+		const index = await parseRecognising(bytes, file, "a shard index", () =>
+			parseShardIndex(bytes, file),
+		);
 		const fileNames = [...new Set(index.weightMap.values())].sort();
 		await checkAllPresent(listing.folder, fileNames, file);
 		return {

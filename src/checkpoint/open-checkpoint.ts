@@ -6,7 +6,7 @@ import {
 	parseHeader,
 	parseHeaderLength,
 } from "../format/safetensors.ts";
-import { recogniseSignature } from "../format/signature.ts";
+import { parseRecognising } from "../format/signature.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import { openFileSource } from "../io/file-source.ts";
 import type { Checkpoint, CheckpointTensor, OpenShard } from "./checkpoint.ts";
@@ -74,23 +74,13 @@ export async function readHeader(
 ): Promise<Header> {
 	const start = new Uint8Array(Math.min(64, source.byteLength));
 	await source.read(0, start);
-	try {
+	return parseRecognising(start, where, "a safetensors file", async () => {
 		const first = start.subarray(0, HEADER_LENGTH_BYTES);
 		const jsonLength = parseHeaderLength(first, source.byteLength, where);
 		const bytes = new Uint8Array(HEADER_LENGTH_BYTES + jsonLength);
 		await source.read(0, bytes);
 		return parseHeader(bytes, source.byteLength, where);
-	} catch (error) {
-		const known = error instanceof FormatError && recogniseSignature(start);
-		if (!known) throw error;
-		throw new FormatError({
-			where,
-			what: "not a safetensors file",
-			found: known.is,
-			remedy: known.remedy,
-			cause: error,
-		});
-	}
+	});
 }
 
 /** All tensors by name, checked against the index where there is one: each in the shard it is said to be in. */

@@ -1,3 +1,5 @@
+import { FormatError } from "../errors.ts";
+
 /** What a file that should hold weights may be instead, by how it begins, and what to do about it. */
 const SIGNATURES: readonly {
 	prefixes: readonly string[];
@@ -41,7 +43,7 @@ const SIGNATURES: readonly {
  * Say what a file is that a reader has refused, from its first bytes; null where nothing is known.
  * Only for messages: no file is ever accepted by its signature.
  */
-export function recogniseSignature(
+function recogniseSignature(
 	bytes: Uint8Array,
 ): { is: string; remedy: string } | null {
 	const text = Buffer.from(bytes.subarray(0, 64))
@@ -53,4 +55,32 @@ export function recogniseSignature(
 			prefixes.some((prefix) => text.startsWith(prefix)),
 		) ?? null
 	);
+}
+
+/**
+ * Parse a file; where that fails and the file is recognisably something else, say what it is instead.
+ *
+ * @param start     the first bytes of the file, 64 or all
+ * @param expected  what it should be, such as `a safetensors file`
+ * @throws {FormatError}
+ */
+export async function parseRecognising<T>(
+	start: Uint8Array,
+	where: string,
+	expected: string,
+	parse: () => T | Promise<T>,
+): Promise<T> {
+	try {
+		return await parse();
+	} catch (error) {
+		const known = error instanceof FormatError && recogniseSignature(start);
+		if (!known) throw error;
+		throw new FormatError({
+			where,
+			what: `not ${expected}`,
+			found: known.is,
+			remedy: known.remedy,
+			cause: error,
+		});
+	}
 }
