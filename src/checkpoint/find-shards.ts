@@ -94,7 +94,7 @@ async function readIndex(listing: ShardListing): Promise<ShardListing> {
 			});
 		const bytes = new Uint8Array(source.byteLength);
 		await source.read(0, bytes);
-		const index = await parseRecognising(bytes, file, "a shard index", () =>
+		const index = parseRecognising(bytes, file, "a shard index", () =>
 			parseShardIndex(bytes, file),
 		);
 		const fileNames = [...new Set(index.weightMap.values())].sort();

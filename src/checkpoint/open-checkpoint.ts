@@ -74,13 +74,15 @@ export async function readHeader(
 ): Promise<Header> {
 	const start = new Uint8Array(Math.min(64, source.byteLength));
 	await source.read(0, start);
-	return parseRecognising(start, where, "a safetensors file", async () => {
-		const first = start.subarray(0, HEADER_LENGTH_BYTES);
-		const jsonLength = parseHeaderLength(first, source.byteLength, where);
-		const bytes = new Uint8Array(HEADER_LENGTH_BYTES + jsonLength);
-		await source.read(0, bytes);
-		return parseHeader(bytes, source.byteLength, where);
-	});
+	const recognising = <T>(parse: () => T) =>
+		parseRecognising(start, where, "a safetensors file", parse);
+	const first = start.subarray(0, HEADER_LENGTH_BYTES);
+	const jsonLength = recognising(() =>
+		parseHeaderLength(first, source.byteLength, where),
+	);
+	const bytes = new Uint8Array(HEADER_LENGTH_BYTES + jsonLength);
+	await source.read(0, bytes);
+	return recognising(() => parseHeader(bytes, source.byteLength, where));
 }
 
 /** All tensors by name, checked against the index where there is one: each in the shard it is said to be in. */

@@ -64,14 +64,14 @@ function recogniseSignature(
  * @param expected  what it should be, such as `a safetensors file`
  * @throws {FormatError}
  */
-export async function parseRecognising<T>(
+export function parseRecognising<T>(
 	start: Uint8Array,
 	where: string,
 	expected: string,
-	parse: () => T | Promise<T>,
-): Promise<T> {
+	parse: () => T,
+): T {
 	try {
-		return await parse();
+		return parse();
 	} catch (error) {
 		const known = error instanceof FormatError && recogniseSignature(start);
 		if (!known) throw error;
