@@ -85,3 +85,16 @@ export class OutputConflictError extends MergeDeltaError {
 export class InterruptedError extends MergeDeltaError {
 	readonly code = "ERR_INTERRUPTED";
 }
+
+/** @throws {InterruptedError} once the signal is aborted */
+export function throwIfAborted(
+	signal: AbortSignal | undefined,
+	where: string,
+): void {
+	if (signal?.aborted)
+		throw new InterruptedError({
+			where,
+			what: "interrupted",
+			remedy: "Nothing was published: run the same command again",
+		});
+}

@@ -86,12 +86,7 @@ async function write(
 		onProgress: options.onProgress,
 	});
 	if (!options.allowNonFinite) refuseOverflow(options.out, nonFinite);
-	const inputs: ReadFile[] = [];
-	for (const [i, { side, shards }] of plan.inputs.entries())
-		for (const [j, { fileName, byteLength }] of shards.entries()) {
-			const sha256 = (await sources[i]?.[j]?.digest()) ?? "";
-			inputs.push({ from: side, fileName, byteLength, sha256 });
-		}
+	const inputs = await digestInputs(plan, sources, options.signal);
 	for (const checkpoint of checkpoints)
 		for (const { source } of checkpoint.shards) await source.checkUnchanged();
 
@@ -112,6 +107,24 @@ async function write(
 	);
 	await writeText(staging, CHECKSUM_FILE_NAME, sums);
 	return manifest;
+}
+
+/** The weight files that were read, with the checksums of all their bytes. */
+async function digestInputs(
+	plan: MergePlan,
+	sources: readonly (readonly DigestingSource[])[],
+	signal: AbortSignal | undefined,
+): Promise<ReadFile[]> {
+	const files: ReadFile[] = [];
+	for (const [input, opened] of sources.entries())
+		for (const [shard, source] of opened.entries()) {
+			const { side, shards } = plan.inputs[input] ?? {};
+			const file = shards?.[shard];
+			if (!side || !file) throw new RangeError(`no shard ${shard} of ${input}`);
+			const sha256 = await source.digest(signal);
+			files.push({ from: side, ...file, sha256 });
+		}
+	return files;
 }
 
 async function writeText(

@@ -4,9 +4,9 @@ import path from "node:path";
 import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
 import {
 	FormatError,
-	InterruptedError,
 	LocalIoError,
 	MergeDeltaError,
+	throwIfAborted,
 	UsageError,
 	VerificationError,
 } from "./errors.ts";
@@ -132,8 +132,7 @@ async function hashFile(
 		const hash = createHash("sha256");
 		const buffer = new Uint8Array(Math.min(READ_BYTES, source.byteLength));
 		for (let at = 0; at < source.byteLength; at += READ_BYTES) {
-			if (signal?.aborted)
-				throw new InterruptedError({ where: file, what: "interrupted" });
+			throwIfAborted(signal, file);
 			const bytes = buffer.subarray(0, source.byteLength - at);
 			await source.read(at, bytes);
 			hash.update(bytes);

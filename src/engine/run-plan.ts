@@ -1,5 +1,5 @@
 import type { MergePlan, OutputShard, Span } from "../delta/plan.ts";
-import { InterruptedError } from "../errors.ts";
+import { throwIfAborted } from "../errors.ts";
 import { headerBytes } from "../format/safetensors-writer.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
@@ -140,12 +140,7 @@ class Run {
 		slice: Slice,
 		into: Operands,
 	): Promise<Operands & { slice: Slice }> {
-		if (this.options.signal?.aborted)
-			throw new InterruptedError({
-				where: "merge",
-				what: "interrupted, nothing was published",
-				remedy: "Run the same command again",
-			});
+		throwIfAborted(this.options.signal, slice.segment.tensor);
 		const base = into.base.subarray(0, slice.base.byteLength);
 		const delta = into.delta.subarray(0, slice.delta.byteLength);
 		await Promise.all([

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { throwIfAborted } from "../errors.ts";
 import type { ByteSource } from "./byte-source.ts";
 
 /** A gap this small is read to keep up: a header, or a tensor the merge has no use for. */
@@ -30,15 +31,20 @@ export class DigestingSource implements ByteSource {
 		}
 	}
 
-	/** SHA-256 of the whole file, in hex; to be called once, after the last read. */
-	async digest(): Promise<string> {
-		await this.hashUpTo(this.byteLength);
+	/**
+	 * SHA-256 of the whole file, in hex; to be called once, after the last read.
+	 *
+	 * @throws {InterruptedError} once `signal` is aborted: what is left to read may be the whole file
+	 */
+	async digest(signal?: AbortSignal): Promise<string> {
+		await this.hashUpTo(this.byteLength, signal);
 		return this.hash.digest("hex");
 	}
 
-	private async hashUpTo(end: number): Promise<void> {
+	private async hashUpTo(end: number, signal?: AbortSignal): Promise<void> {
 		const buffer = new Uint8Array(Math.min(READ_BYTES, end - this.hashed));
 		while (this.hashed < end) {
+			throwIfAborted(signal, "checksums of the inputs");
 			const bytes = buffer.subarray(0, end - this.hashed);
 			await this.source.read(this.hashed, bytes);
 			this.hash.update(bytes);

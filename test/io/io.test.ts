@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import {
+	InterruptedError,
 	LocalIoError,
 	OutputConflictError,
 	SourceChangedError,
@@ -75,6 +76,13 @@ describe("DigestingSource", () => {
 		expect(await source.digest()).toBe(SHA256);
 		expect(memory.bytesRead).toBe(asked + extra);
 	});
+});
+
+test("hashing what is left can be interrupted", async () => {
+	const source = new DigestingSource(new MemorySource());
+	await expect(source.digest(AbortSignal.abort())).rejects.toThrow(
+		InterruptedError,
+	);
 });
 
 describe("a file source", () => {
