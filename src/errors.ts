@@ -95,6 +95,6 @@ export function throwIfAborted(
 		throw new InterruptedError({
 			where,
 			what: "interrupted",
-			remedy: "Nothing was published: run the same command again",
+			remedy: "Run the same command again",
 		});
 }
