@@ -36,7 +36,12 @@ export class OutputFile {
 
 	/** Append `bytes`, which may be used again once this resolves. */
 	async append(bytes: Uint8Array): Promise<void> {
-		this.hash.update(bytes);
+		const writing = this.write(bytes);
+		this.hash.update(bytes); // while the system writes
+		await writing;
+	}
+
+	private async write(bytes: Uint8Array): Promise<void> {
 		let done = 0;
 		while (done < bytes.length) {
 			const { bytesWritten } = await this.handle

@@ -28,8 +28,8 @@ interface HalfType {
 		first: number,
 		count: number,
 	): void;
-	/** patterns of binary32 sums, written as this type */
-	narrow(out: Uint16Array, first: number, count: number): void;
+	/** patterns of binary32 sums, written as this type; true where one may not be finite */
+	narrow(out: Uint16Array, first: number, count: number): boolean;
 	/** exponent field that marks infinities and NaNs */
 	nonFinite: number;
 }
@@ -50,8 +50,22 @@ const HALF_TYPES: Record<"F16" | "BF16", HalfType> = {
 					(values[delta[first + i] as number] as number);
 		},
 		narrow(out, first, count) {
-			for (let i = 0; i < count; i++)
-				out[first + i] = narrowToF16(sumBits[i] as number);
+			let suspicious = false;
+			for (let i = 0; i < count; i++) {
+				const bits = sumBits[i] as number;
+				const magnitude = bits & 0x7fffffff;
+				if (magnitude >= 0x38800000 && magnitude < 0x477fe000) {
+					// A normal number that rounds to one: by far the most common.
+					const even = (magnitude >>> 13) & 1;
+					out[first + i] =
+						((bits >>> 16) & 0x8000) |
+						((magnitude - 0x38000000 + 0xfff + even) >>> 13);
+				} else {
+					out[first + i] = narrowToF16(bits);
+					suspicious ||= magnitude >= 0x477fe000;
+				}
+			}
+			return suspicious;
 		},
 	},
 	BF16: {
@@ -65,8 +79,17 @@ const HALF_TYPES: Record<"F16" | "BF16", HalfType> = {
 			}
 		},
 		narrow(out, first, count) {
-			for (let i = 0; i < count; i++)
-				out[first + i] = narrowToBF16(sumBits[i] as number);
+			let largest = 0;
+			for (let i = 0; i < count; i++) {
+				const bits = sumBits[i] as number;
+				const magnitude = bits & 0x7fffffff;
+				if (magnitude > largest) largest = magnitude;
+				out[first + i] =
+					magnitude > 0x7f800000
+						? CANONICAL_NAN.BF16
+						: (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+			}
+			return largest >= 0x7f7f8000;
 		},
 	},
 };
@@ -84,11 +107,6 @@ function narrowToF16(bits: number): number {
 	}
 	const even = (magnitude >>> 13) & 1;
 	return sign | ((magnitude - 0x38000000 + 0xfff + even) >>> 13);
-}
-
-function narrowToBF16(bits: number): number {
-	if ((bits & 0x7fffffff) > 0x7f800000) return CANONICAL_NAN.BF16;
-	return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
 /** An adder for operands of one 16-bit type that lie at even addresses, or null. */
@@ -120,7 +138,7 @@ function addHalves(
 	for (let first = 0; first < out.length; first += RUN) {
 		const count = Math.min(RUN, out.length - first);
 		type.add(base, delta, first, count);
-		type.narrow(out, first, count);
+		if (!type.narrow(out, first, count)) continue;
 		for (let i = first; i < first + count; i++) {
 			if (((out[i] as number) & mask) !== mask) continue;
 			counts.nonFinite++;

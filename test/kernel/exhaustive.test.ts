@@ -86,15 +86,29 @@ describe.each(["F16", "BF16"] as const)("%s", (dtype) => {
 		const spec = { base: dtype, delta: dtype, cast: null, out: dtype };
 		const [sums, swapped] = [new Uint16Array(65536), new Uint16Array(65536)];
 		const wrong: string[] = [];
+		const { bias, fractionBits } = FIELDS[dtype];
+		const infinity = (2 * bias + 1) << fractionBits;
+		const hasFiniteValue = (pattern: number) => (pattern & 0x7fff) < infinity;
 		for (const edge of edges(dtype)) {
 			const other = new Uint16Array(65536).fill(edge);
-			jsKernel.add(spec, bytesOf(ALL), bytesOf(other), bytesOf(sums));
+			const counts = jsKernel.add(
+				spec,
+				bytesOf(ALL),
+				bytesOf(other),
+				bytesOf(sums),
+			);
+			const counted = { nonFinite: 0, overflowed: 0 };
 			jsKernel.add(spec, bytesOf(other), bytesOf(ALL), bytesOf(swapped));
 			for (let pattern = 0; pattern < 65536; pattern++) {
 				const expected = add(pattern, edge);
 				if (sums[pattern] !== expected || swapped[pattern] !== expected)
 					wrong.push(`${pattern.toString(16)} + ${edge.toString(16)}`);
+				if (hasFiniteValue(expected)) continue;
+				counted.nonFinite++;
+				if (hasFiniteValue(pattern) && hasFiniteValue(edge))
+					counted.overflowed++;
 			}
+			expect(counts).toEqual(counted);
 		}
 		expect(wrong.slice(0, 10)).toEqual([]);
 	}, 120_000);
