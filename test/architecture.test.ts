@@ -44,7 +44,7 @@ const PACKAGES: Record<string, readonly string[]> = {
 	cli: ["yargs", "cli-progress"],
 };
 /** Parts that do no input or output. */
-const PURE = ["errors", "tensor", "format", "kernel", "delta"];
+const PURE = ["errors", "tensor", "format", "delta"];
 
 /** The part a file of `src/` belongs to: its folder, or its name at the top. */
 function partOf(file: string): string {

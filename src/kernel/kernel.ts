@@ -19,9 +19,13 @@ export interface AddCounts {
 	overflowed: number;
 }
 
+/** The kernels, the fastest first. */
+export const KERNEL_NAMES = ["native", "wasm", "js"] as const;
+export type KernelName = (typeof KERNEL_NAMES)[number];
+
 /** One implementation of the arithmetic; every kernel gives the same bytes. */
 export interface Kernel {
-	readonly name: string;
+	readonly name: KernelName;
 	/**
 	 * Add `elementCount` elements, little-endian, at any alignment.
 	 *
