@@ -1,6 +1,7 @@
 export { CONVENTIONS, type ConventionId } from "./delta/convention.ts";
 export type { MergePlan } from "./delta/plan.ts";
 export { sumsOf } from "./delta/plan.ts";
+export type { EngineChoices } from "./engine/engine-options.ts";
 export type { Manifest } from "./engine/manifest.ts";
 export type { Progress } from "./engine/run-plan.ts";
 export {
@@ -16,7 +17,14 @@ export {
 	VerificationError,
 } from "./errors.ts";
 export { type InspectReport, inspect } from "./inspect.ts";
-export { type MergeOptions, type MergeReport, merge } from "./merge.ts";
+export { DIRECT_IO, type DirectIo } from "./io/direct-io.ts";
+export { KERNEL_NAMES, type KernelName } from "./kernel/kernel.ts";
+export {
+	type MergeOptions,
+	type MergePerformance,
+	type MergeReport,
+	merge,
+} from "./merge.ts";
 export { type PlanInputs, type PlanReport, plan } from "./plan.ts";
 export { FLOAT_DTYPES, type FloatDtype } from "./tensor/dtype.ts";
 export { formatShape } from "./tensor/tensor.ts";

@@ -1,5 +1,10 @@
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import type { MergePlan } from "./delta/plan.ts";
+import { Engine } from "./engine/engine.ts";
+import {
+	decideEngineOptions,
+	type EngineChoices,
+} from "./engine/engine-options.ts";
 import {
 	createManifest,
 	MANIFEST_FILE_NAME,
@@ -8,28 +13,27 @@ import {
 } from "./engine/manifest.ts";
 import { preflight } from "./engine/preflight.ts";
 import { type Progress, runPlan } from "./engine/run-plan.ts";
-import { MismatchError } from "./errors.ts";
+import { MismatchError, throwIfAborted } from "./errors.ts";
 import {
 	CHECKSUM_FILE_NAME,
 	encodeChecksumFile,
 } from "./format/checksum-file.ts";
 import { INDEX_FILE_NAME } from "./format/shard-index.ts";
-import { DigestingSource } from "./io/digesting-source.ts";
+import type { ByteSource } from "./io/byte-source.ts";
 import type { WrittenFile } from "./io/output-file.ts";
 import { Staging } from "./io/staging.ts";
-import { jsKernel } from "./kernel/js.ts";
-import type { AddCounts } from "./kernel/kernel.ts";
+import type { AddCounts, KernelName } from "./kernel/kernel.ts";
 import { type PlanInputs, withPlan } from "./plan.ts";
 
-const SLICE_BYTES = 4 * 2 ** 20;
 const COPY_BYTES = 2 ** 20;
 
-export interface MergeOptions extends PlanInputs {
+export interface MergeOptions extends PlanInputs, EngineChoices {
 	/** the folder to make; must not exist, or be empty */
 	out: string;
 	/** publish even if sums of finite numbers overflowed */
 	allowNonFinite?: boolean | undefined;
-	signal?: AbortSignal | undefined;
+	/** also take the checksums of the weights that are read, for the manifest; default true */
+	inputSums?: boolean | undefined;
 	onProgress?: ((progress: Progress) => void) | undefined;
 	/** called with each warning as soon as it is known */
 	onWarning?: ((warning: string) => void) | undefined;
@@ -39,6 +43,25 @@ export interface MergeReport {
 	out: string;
 	manifest: Manifest;
 	warnings: string[];
+	performance: MergePerformance;
+}
+
+/** How the machine was used: nothing that changes the result. */
+export interface MergePerformance {
+	kernel: KernelName;
+	/** beside the calling one */
+	threads: number;
+	/** files of the inputs that were read past the page cache */
+	directInputs: number;
+	/** seconds by stage, added up over all that ran side by side */
+	seconds: {
+		read: number;
+		add: number;
+		hash: number;
+		write: number;
+		/** threads that had nothing to do */
+		wait: number;
+	};
 }
 
 /**
@@ -52,18 +75,37 @@ export async function merge(options: MergeOptions): Promise<MergeReport> {
 		warnings.push(warning);
 		options.onWarning?.(warning);
 	};
+	const engineOptions = decideEngineOptions(options);
 	return withPlan(options, async (report, { base, delta }) => {
 		report.warnings.forEach(warn);
 		const { plan } = report;
 		const inputs = [base.location, delta.location];
 		await preflight(options.out, inputs, outputBytes(plan));
 		const staging = await Staging.open(options.out);
+		const engine = new Engine(engineOptions, outputBytes(plan) * 3);
 		try {
-			const manifest = await write(plan, [base, delta], staging, options);
-			for (const entry of manifest.nonFinite) warn(describe(entry));
+			const written = await write(
+				plan,
+				[base, delta],
+				staging,
+				engine,
+				options,
+			);
+			for (const entry of written.manifest.nonFinite) warn(describe(entry));
+			throwIfAborted(options.signal, options.out);
 			await staging.publish();
-			return { out: options.out, manifest, warnings };
+			await engine.close();
+			return {
+				...{ out: options.out, manifest: written.manifest, warnings },
+				performance: {
+					kernel: engineOptions.kernel,
+					threads: engine.crew.threads,
+					directInputs: written.directInputs,
+					seconds: { ...written.seconds, ...engine.crew.seconds },
+				},
+			};
 		} finally {
+			await engine.close();
 			await staging.discard();
 		}
 	});
@@ -74,22 +116,23 @@ async function write(
 	plan: MergePlan,
 	checkpoints: readonly [Checkpoint, Checkpoint],
 	staging: Staging,
+	engine: Engine,
 	options: MergeOptions,
-): Promise<Manifest> {
+) {
 	const sources = checkpoints.map(({ shards }) =>
-		shards.map(({ source }) => new DigestingSource(source)),
+		shards.map(({ source }) => source),
 	);
-	const { shards, nonFinite } = await runPlan(plan, sources, staging, {
-		kernel: jsKernel,
-		sliceBytes: SLICE_BYTES,
-		signal: options.signal,
-		onProgress: options.onProgress,
-	});
+	let directInputs = 0;
+	for (const source of sources.flat())
+		if (await source.chooseReading(engine.options.directIo)) directInputs++;
+	const { shards, nonFinite, inputSums, seconds } = await runPlan(
+		...([plan, sources, staging, engine] as const),
+		{ inputSums: options.inputSums ?? true, onProgress: options.onProgress },
+	);
 	if (!options.allowNonFinite) refuseOverflow(options.out, nonFinite);
-	const inputs = await digestInputs(plan, sources, options.signal);
-	for (const checkpoint of checkpoints)
-		for (const { source } of checkpoint.shards) await source.checkUnchanged();
+	for (const source of sources.flat()) await source.checkUnchanged();
 
+	const inputs = listInputs(plan, inputSums);
 	const outputs = [...shards];
 	if (plan.index !== null)
 		outputs.push(await writeText(staging, INDEX_FILE_NAME, plan.index));
@@ -106,25 +149,20 @@ async function write(
 		outputs.map(({ fileName, sha256 }) => ({ name: fileName, sha256 })),
 	);
 	await writeText(staging, CHECKSUM_FILE_NAME, sums);
-	return manifest;
+	return { manifest, directInputs, seconds };
 }
 
-/** The weight files that were read, with the checksums of all their bytes. */
-async function digestInputs(
-	plan: MergePlan,
-	sources: readonly (readonly DigestingSource[])[],
-	signal: AbortSignal | undefined,
-): Promise<ReadFile[]> {
-	const files: ReadFile[] = [];
-	for (const [input, opened] of sources.entries())
-		for (const [shard, source] of opened.entries()) {
-			const { side, shards } = plan.inputs[input] ?? {};
-			const file = shards?.[shard];
-			if (!side || !file) throw new RangeError(`no shard ${shard} of ${input}`);
-			const sha256 = await source.digest(signal);
-			files.push({ from: side, ...file, sha256 });
-		}
-	return files;
+/** The weight files that were read, with the checksums of all their bytes where they were taken. */
+function listInputs(
+	{ inputs }: MergePlan,
+	sums: readonly (readonly string[])[] | null,
+): ReadFile[] {
+	return inputs.flatMap(({ side, shards }, input) =>
+		shards.map((file, shard) => ({
+			...{ from: side, ...file },
+			sha256: sums?.[input]?.[shard] ?? null,
+		})),
+	);
 }
 
 async function writeText(
@@ -132,7 +170,7 @@ async function writeText(
 	fileName: string,
 	text: string,
 ): Promise<WrittenFile> {
-	return staging.write(fileName, (file) => file.append(Buffer.from(text)));
+	return staging.write(fileName, [Buffer.from(text)]);
 }
 
 /** Copy config or tokenizer as bytes. */
@@ -143,17 +181,20 @@ async function copySideFile(
 ): Promise<WrittenFile> {
 	const source = await checkpoint.openSideFile(fileName);
 	try {
-		return await staging.write(fileName, async (file) => {
-			const buffer = new Uint8Array(COPY_BYTES);
-			while (file.byteLength < source.byteLength) {
-				const bytes = buffer.subarray(0, source.byteLength - file.byteLength);
-				await source.read(file.byteLength, bytes);
-				await file.append(bytes);
-			}
-			await source.checkUnchanged();
-		});
+		const file = await staging.write(fileName, piecesOf(source));
+		await source.checkUnchanged();
+		return file;
 	} finally {
 		await source.close();
+	}
+}
+
+async function* piecesOf(source: ByteSource): AsyncGenerator<Uint8Array> {
+	const buffer = new Uint8Array(Math.min(COPY_BYTES, source.byteLength));
+	for (let at = 0; at < source.byteLength; at += buffer.length) {
+		const bytes = buffer.subarray(0, source.byteLength - at);
+		await source.read(at, bytes);
+		yield bytes;
 	}
 }
 

@@ -1,12 +1,16 @@
-import { createHash } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
+import { digestFile } from "./engine/digest-file.ts";
+import { Engine } from "./engine/engine.ts";
+import {
+	decideEngineOptions,
+	type EngineChoices,
+} from "./engine/engine-options.ts";
 import {
 	FormatError,
 	LocalIoError,
 	MergeDeltaError,
-	throwIfAborted,
 	UsageError,
 	VerificationError,
 } from "./errors.ts";
@@ -17,12 +21,9 @@ import {
 import { openFileSource } from "./io/file-source.ts";
 import { systemErrorCode, toLocalIoError } from "./io/system-error.ts";
 
-const READ_BYTES = 4 * 2 ** 20;
-
-export interface VerifyOptions {
+export interface VerifyOptions extends Omit<EngineChoices, "kernel"> {
 	/** accept files that the checksum file does not list */
 	allowExtra?: boolean | undefined;
-	signal?: AbortSignal | undefined;
 	onFile?: ((file: VerifiedFile) => void) | undefined;
 }
 
@@ -65,12 +66,7 @@ export async function verify(
 			what: "no checksum in it, so nothing was verified",
 			remedy: "Get the file again, or merge again",
 		});
-	const files: VerifiedFile[] = [];
-	for (const { name, sha256 } of entries) {
-		const file = await verifyFile(folder, name, sha256, options.signal);
-		files.push(file);
-		options.onFile?.(file);
-	}
+	const files = await verifyFiles(folder, entries, options);
 	if (!options.allowExtra)
 		problems.push(
 			...(await unlistedFiles(folder, new Set(entries.map((e) => e.name)))),
@@ -104,14 +100,58 @@ async function readChecksumFile(folder: string) {
 	return parseChecksumFile(text, file);
 }
 
+/** Hash a few files at once, and tell of each in the order of the list. */
+async function verifyFiles(
+	folder: string,
+	entries: readonly { name: string; sha256: string }[],
+	options: VerifyOptions,
+): Promise<VerifiedFile[]> {
+	const engine = new Engine(
+		decideEngineOptions({ ...options, kernel: "js" }),
+		await totalBytes(folder, entries),
+	);
+	const files: VerifiedFile[] = [];
+	const remaining = entries.entries();
+	let told = 0;
+	const verifyInTurn = async () => {
+		for (const [i, { name, sha256 }] of remaining) {
+			files[i] = await verifyFile(engine, folder, name, sha256);
+			for (let file = files[told]; file; file = files[++told])
+				options.onFile?.(file);
+		}
+	};
+	try {
+		const atOnce = Math.max(engine.crew.threads, 1);
+		const turns = Array.from({ length: atOnce }, verifyInTurn);
+		await Promise.allSettled(turns);
+		await Promise.all(turns);
+		return files;
+	} finally {
+		await engine.close();
+	}
+}
+
+async function totalBytes(
+	folder: string,
+	entries: readonly { name: string }[],
+): Promise<number> {
+	let total = 0;
+	for (const { name } of entries)
+		total += await stat(path.join(folder, name)).then(
+			({ size }) => size,
+			() => 0, // told when it is opened
+		);
+	return total;
+}
+
 async function verifyFile(
+	engine: Engine,
 	folder: string,
 	fileName: string,
 	expected: string,
-	signal: AbortSignal | undefined,
 ): Promise<VerifiedFile> {
 	try {
-		const found = await hashFile(path.join(folder, fileName), signal);
+		const found = await hashFile(engine, path.join(folder, fileName));
 		const status = found === expected ? "OK" : "FAILED";
 		return { fileName, status, expected, found };
 	} catch (error) {
@@ -123,22 +163,13 @@ async function verifyFile(
 	}
 }
 
-async function hashFile(
-	file: string,
-	signal: AbortSignal | undefined,
-): Promise<string> {
+async function hashFile(engine: Engine, file: string): Promise<string> {
 	const source = await openFileSource(file);
 	try {
-		const hash = createHash("sha256");
-		const buffer = new Uint8Array(Math.min(READ_BYTES, source.byteLength));
-		for (let at = 0; at < source.byteLength; at += READ_BYTES) {
-			throwIfAborted(signal, file);
-			const bytes = buffer.subarray(0, source.byteLength - at);
-			await source.read(at, bytes);
-			hash.update(bytes);
-		}
+		await source.chooseReading(engine.options.directIo);
+		const sha256 = await digestFile(engine, source, file);
 		await source.checkUnchanged();
-		return hash.digest("hex");
+		return sha256;
 	} finally {
 		await source.close();
 	}

@@ -36,7 +36,16 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 		"errors",
 		"operation",
 	],
-	index: ["operation", "engine", "delta", "tensor", "errors", "version"],
+	index: [
+		"operation",
+		"engine",
+		"delta",
+		"io",
+		"kernel",
+		"tensor",
+		"errors",
+		"version",
+	],
 	cli: ["index"],
 };
 const OPERATIONS = ["merge", "plan", "verify", "inspect"];

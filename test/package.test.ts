@@ -13,9 +13,11 @@ const readJson = async (file: string) =>
 test("the public API is what it was", () => {
 	expect(Object.keys(api).sort()).toEqual([
 		"CONVENTIONS",
+		"DIRECT_IO",
 		"FLOAT_DTYPES",
 		"FormatError",
 		"InterruptedError",
+		"KERNEL_NAMES",
 		"LocalIoError",
 		"MergeDeltaError",
 		"MismatchError",

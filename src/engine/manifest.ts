@@ -7,8 +7,10 @@ import { VERSION } from "../version.ts";
 export const MANIFEST_FILE_NAME = "merge-delta.json";
 
 /** A file that was read, named relative to the checkpoint it belongs to. */
-export interface ReadFile extends WrittenFile {
+export interface ReadFile extends Omit<WrittenFile, "sha256"> {
 	from: Side;
+	/** null where it was not to be taken */
+	sha256: string | null;
 }
 
 /** How a merged model came to be: nothing of time, host or path, so that the same merge gives the same text. */

@@ -1,15 +1,20 @@
-import type { MergePlan, OutputShard, Span } from "../delta/plan.ts";
+import type { MergePlan, OutputShard } from "../delta/plan.ts";
 import { throwIfAborted } from "../errors.ts";
-import { headerBytes } from "../format/safetensors-writer.ts";
 import type { ByteSource } from "../io/byte-source.ts";
+import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { Staging } from "../io/staging.ts";
-import type { AddCounts, Kernel } from "../kernel/kernel.ts";
-import { type Slice, sliceShard } from "./slice.ts";
+import type { AddCounts } from "../kernel/kernel.ts";
+import type { Digest, DigestPlace } from "./digest.ts";
+import type { Engine } from "./engine.ts";
+import { type HashedRead, InputDigests } from "./input-digests.ts";
+import { Pace } from "./pace.ts";
+import { ShardCutter, type Slice } from "./slice.ts";
+import type { Slot } from "./slots.ts";
 
 /** Where a run stands, after each slice. */
 export interface Progress {
-	/** of the shard that is being written, from 0 */
+	/** of the shard that was just written to, from 0 */
 	shardIndex: number;
 	shardCount: number;
 	shardFileName: string;
@@ -20,156 +25,314 @@ export interface Progress {
 	totalBytes: number;
 }
 
-export interface EngineOptions {
-	kernel: Kernel;
-	/** longest operand or result in memory; five buffers of this length are held */
-	sliceBytes: number;
-	signal?: AbortSignal | undefined;
+export interface RunOptions {
+	/** also take the checksums of the inputs */
+	inputSums: boolean;
 	onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 export interface RunResult {
 	shards: WrittenFile[];
+	/** SHA-256 in hex of each file of each input, or null */
+	inputSums: string[][] | null;
 	/** tensors with results that are not finite, by name */
 	nonFinite: Map<string, AddCounts>;
+	/** added up over all reads and writes, many of which are under way at once */
+	seconds: { read: number; write: number };
 }
 
 /**
- * Write every output shard of a plan into the staging folder, in slices.
+ * Write every output shard of a plan into the staging folder, several slices at once.
  *
  * @param sources  one list of open weight files for each of `plan.inputs`
- * @throws {InterruptedError} once `signal` is aborted
+ * @throws {InterruptedError} once the engine's signal is aborted
  */
 export async function runPlan(
 	plan: MergePlan,
 	sources: readonly (readonly ByteSource[])[],
 	staging: Staging,
-	options: EngineOptions,
+	engine: Engine,
+	options: RunOptions,
 ): Promise<RunResult> {
-	const run = new Run(plan, sources, options);
-	const shards: WrittenFile[] = [];
-	for (const [shardIndex, shard] of plan.shards.entries()) {
-		const file = await staging.write(shard.fileName, (file) =>
-			run.writeShard(shard, shardIndex, file),
-		);
-		shards.push(file);
-	}
-	return { shards, nonFinite: run.nonFinite };
+	return new Run(plan, sources, staging, engine, options).run();
 }
 
-interface Operands {
-	base: Uint8Array;
-	delta: Uint8Array;
+/** An output shard that is being written. */
+interface Lane {
+	shardIndex: number;
+	cutter: ShardCutter;
+	file: OutputFile;
+	digest: Digest;
+	/** input files it reads, as `input:shard` */
+	inputs: ReadonlySet<string>;
+	writtenBytes: number;
 }
+
+/** A slice that has been issued, with its places in the checksums. */
+interface Issued {
+	slice: Slice;
+	lane: Lane | null;
+	outPlace: DigestPlace | null;
+	hashedReads: (HashedRead | null)[];
+}
+
+const FIRST_SLICE_BYTES = 2 ** 22;
+const LEAST_SLICE_BYTES = 2 ** 18;
 
 class Run {
-	readonly nonFinite = new Map<string, AddCounts>();
 	private readonly plan: MergePlan;
 	private readonly sources: readonly (readonly ByteSource[])[];
-	private readonly options: EngineOptions;
+	private readonly staging: Staging;
+	private readonly engine: Engine;
+	private readonly options: RunOptions;
 	private readonly totalBytes: number;
-	private readonly out: Uint8Array;
-	/** two, so that one is filled while the other is added */
-	private readonly operands: readonly [Operands, Operands];
+	private readonly digests: InputDigests | null;
+	private readonly pace: Pace;
+	private readonly lanes = new Set<Lane>();
+	private readonly opened: Lane[] = [];
+	private readonly running = new Set<Promise<void>>();
+	readonly seconds = { read: 0, write: 0 };
+	private readonly waiting: number[];
+	private readonly shards: WrittenFile[] = [];
+	private readonly nonFinite = new Map<string, AddCounts>();
 	private writtenBytes = 0;
+	private failed = false;
+	private failure: unknown;
 
 	constructor(
 		plan: MergePlan,
 		sources: readonly (readonly ByteSource[])[],
-		options: EngineOptions,
+		staging: Staging,
+		engine: Engine,
+		options: RunOptions,
 	) {
 		this.plan = plan;
 		this.sources = sources;
+		this.staging = staging;
+		this.engine = engine;
 		this.options = options;
 		this.totalBytes = plan.shards.reduce((sum, s) => sum + s.byteLength, 0);
-		const buffer = () => new Uint8Array(options.sliceBytes);
-		this.out = buffer();
-		this.operands = [
-			{ base: buffer(), delta: buffer() },
-			{ base: buffer(), delta: buffer() },
-		];
+		this.waiting = [...plan.shards.keys()];
+		const byteLengths = sources.map((files) => files.map((f) => f.byteLength));
+		this.digests = options.inputSums
+			? new InputDigests(engine, byteLengths)
+			: null;
+		const most = engine.slots.slotBytes / 3;
+		this.pace = new Pace({
+			first: FIRST_SLICE_BYTES,
+			least: Math.min(LEAST_SLICE_BYTES, alignDown(most)),
+			most: alignDown(most),
+		});
 	}
 
-	async writeShard(
-		shard: OutputShard,
-		shardIndex: number,
-		file: OutputFile,
-	): Promise<void> {
-		const written = async (bytes: Uint8Array) => {
-			await file.append(bytes);
-			this.writtenBytes += bytes.length;
-			this.options.onProgress?.({
-				shardIndex,
-				shardCount: this.plan.shards.length,
-				shardFileName: shard.fileName,
-				shardWrittenBytes: file.byteLength,
-				shardBytes: shard.byteLength,
-				writtenBytes: this.writtenBytes,
-				totalBytes: this.totalBytes,
-			});
-		};
-		await written(headerBytes(shard.header));
-		for await (const { slice, base, delta } of this.readAhead(shard))
-			await written(this.add(slice, base, delta));
-		if (file.byteLength !== shard.byteLength)
-			throw new RangeError(
-				`${shard.fileName}: wrote ${file.byteLength} bytes of ${shard.byteLength}`,
-			);
-	}
-
-	/** The slices of a shard with their operands, the next being read while one is used. */
-	private async *readAhead(
-		shard: OutputShard,
-	): AsyncGenerator<Operands & { slice: Slice }> {
-		let turn = 0;
-		let ahead: Promise<Operands & { slice: Slice }> | null = null;
+	async run(): Promise<RunResult> {
+		const { slots } = this.engine;
 		try {
-			for (const slice of sliceShard(shard, this.options.sliceBytes)) {
-				const ready = ahead === null ? null : await ahead;
-				ahead = this.read(slice, this.operands[turn++ % 2] as Operands);
-				ahead.catch(() => {}); // told where it is awaited
-				if (ready !== null) yield ready;
+			for await (const issued of this.issue()) {
+				const slot = await slots.take();
+				if (this.failed) break;
+				this.follow(
+					this.runSlice(issued, slot).finally(() => slots.give(slot)),
+				);
 			}
-			if (ahead !== null) yield await ahead;
-		} finally {
-			await ahead?.catch(() => {}); // nothing may still be read into a buffer
+		} catch (error) {
+			this.fail(error);
+		}
+		while (this.running.size > 0) await Promise.all(this.running);
+		for (const { file } of this.opened) await file.abandon();
+		if (this.failed) throw this.failure;
+		return {
+			shards: this.shards,
+			inputSums: (await this.digests?.finish()) ?? null,
+			nonFinite: this.nonFinite,
+			seconds: this.seconds,
+		};
+	}
+
+	/** Remember work that goes on meanwhile; the first failure is the run's. */
+	private follow(work: Promise<void>): void {
+		const settled = work
+			.catch((error) => this.fail(error))
+			.finally(() => this.running.delete(settled));
+		this.running.add(settled);
+	}
+
+	private fail(error: unknown): void {
+		if (!this.failed) this.failure = error;
+		this.failed = true;
+	}
+
+	/** All slices of all shards, a few shards in turn, and then what the checksums still want. */
+	private async *issue(): AsyncGenerator<Issued> {
+		const { pace, digests, lanes } = this;
+		while (lanes.size > 0 || this.waiting.length > 0) {
+			await this.openLanes();
+			for (const lane of lanes) {
+				const { sliceBytes } = pace;
+				const slice = lane.cutter.next(sliceBytes, this.engine.slots.slotBytes);
+				if (digests)
+					for (const early of digests.catchUp(slice, sliceBytes))
+						yield this.place(early, null);
+				if (lane.cutter.isDone) lanes.delete(lane);
+				yield this.place(slice, lane);
+			}
+		}
+		if (digests)
+			for (const slice of digests.remainder(pace.sliceBytes))
+				yield this.place(slice, null);
+	}
+
+	/** As many shards at once as there are threads, of those that share no input file if that is hashed. */
+	private async openLanes(): Promise<void> {
+		const most = Math.max(this.engine.crew.threads, 1);
+		for (const shardIndex of [...this.waiting]) {
+			if (this.lanes.size >= most) return;
+			const shard = this.plan.shards[shardIndex] as OutputShard;
+			const inputs = inputsOf(shard);
+			const open = [...this.lanes].flatMap((lane) => [...lane.inputs]);
+			if (this.digests && open.some((name) => inputs.has(name))) continue;
+			this.waiting.splice(this.waiting.indexOf(shardIndex), 1);
+			const { fileName, byteLength } = shard;
+			const { directIo } = this.engine.options;
+			const lane: Lane = {
+				...{ shardIndex, inputs, writtenBytes: 0 },
+				cutter: new ShardCutter(shard),
+				file: await this.staging.create(fileName, byteLength, directIo),
+				digest: this.engine.openDigest(),
+			};
+			this.lanes.add(lane);
+			this.opened.push(lane);
 		}
 	}
 
-	private async read(
-		slice: Slice,
-		into: Operands,
-	): Promise<Operands & { slice: Slice }> {
-		throwIfAborted(this.options.signal, slice.segment.tensor);
-		const base = into.base.subarray(0, slice.base.byteLength);
-		const delta = into.delta.subarray(0, slice.delta.byteLength);
-		await Promise.all([
-			this.sourceOf(slice.base).read(slice.base.fileOffset, base),
-			this.sourceOf(slice.delta).read(slice.delta.fileOffset, delta),
-		]);
-		return { slice, base, delta };
+	/** Take the slice's places in all checksums, in the order of issue. */
+	private place(slice: Slice, lane: Lane | null): Issued {
+		return {
+			...{ slice, lane },
+			outPlace: lane?.digest.takePlace() ?? null,
+			hashedReads: slice.reads.map(
+				(read) => this.digests?.takePlace(read) ?? null,
+			),
+		};
 	}
 
-	private sourceOf({ input, shard }: Span): ByteSource {
-		const source = this.sources[input]?.[shard];
-		if (!source) throw new RangeError(`no source ${shard} of input ${input}`);
-		return source;
+	private async runSlice(issued: Issued, slot: Slot): Promise<void> {
+		const { slice, lane, outPlace, hashedReads } = issued;
+		try {
+			const { signal } = this.engine.options;
+			throwIfAborted(signal, lane?.cutter.shard.fileName ?? "checksums");
+			await this.read(slice, slot);
+			const inputs = this.hashReads(issued, slot);
+			inputs.catch(() => {}); // told where it is awaited
+			if (slice.write && lane && outPlace) {
+				await this.add(slice, slot);
+				const { fileOffset, byteLength } = slice.write;
+				await Promise.all([
+					outPlace.hash(slot.byteOffset, byteLength),
+					this.timed("write", () =>
+						lane.file.write(fileOffset, slot.view(0, byteLength)),
+					),
+				]);
+			}
+			await inputs;
+		} finally {
+			outPlace?.skip();
+			for (const read of hashedReads) read?.place.skip();
+		}
+		this.pace.done(slice.write?.byteLength ?? 0);
+		if (lane && slice.write) this.written(lane, slice.write.byteLength);
 	}
 
-	private add(
-		{ segment, byteLength }: Slice,
-		base: Uint8Array,
-		delta: Uint8Array,
-	): Uint8Array {
-		const out = this.out.subarray(0, byteLength);
-		const counts = this.options.kernel.add(segment.spec, base, delta, out);
-		if (counts.nonFinite > 0) {
-			const known = this.nonFinite.get(segment.tensor);
-			this.nonFinite.set(segment.tensor, {
+	private async read(slice: Slice, slot: Slot): Promise<void> {
+		await this.timed("read", () =>
+			Promise.all(
+				slice.reads.map(
+					({ input, shard, fileOffset, byteLength, slotOffset }) => {
+						const source = this.sources[input]?.[shard];
+						if (!source)
+							throw new RangeError(`no source ${shard} of input ${input}`);
+						// Widened reads may reach beyond the end.
+						const length = Math.min(byteLength, source.byteLength - fileOffset);
+						return source.read(fileOffset, slot.view(slotOffset, length));
+					},
+				),
+			),
+		);
+	}
+
+	private async hashReads(
+		{ slice, hashedReads }: Issued,
+		slot: Slot,
+	): Promise<void> {
+		await Promise.all(
+			slice.reads.map(async ({ slotOffset }, i) => {
+				const hashed = hashedReads[i];
+				if (!hashed) return;
+				const { place, byteOffset, byteLength } = hashed;
+				await place.hash(slot.byteOffset + slotOffset + byteOffset, byteLength);
+			}),
+		);
+	}
+
+	private async add({ literals, adds }: Slice, slot: Slot): Promise<void> {
+		for (const { slotOffset, bytes } of literals)
+			slot.view(slotOffset, bytes.length).set(bytes);
+		if (adds.length === 0) return;
+		const { crew } = this.engine;
+		const { byteOffset: slotOffset } = slot;
+		const result = await crew.perform({ kind: "add", slotOffset, adds });
+		for (const { tensor, counts } of result.nonFinite) {
+			const known = this.nonFinite.get(tensor);
+			this.nonFinite.set(tensor, {
 				nonFinite: (known?.nonFinite ?? 0) + counts.nonFinite,
 				overflowed: (known?.overflowed ?? 0) + counts.overflowed,
 			});
 		}
-		return out;
 	}
+
+	private written(lane: Lane, byteLength: number): void {
+		const { shard } = lane.cutter;
+		lane.writtenBytes += byteLength;
+		this.writtenBytes += byteLength;
+		this.options.onProgress?.({
+			shardIndex: lane.shardIndex,
+			shardCount: this.plan.shards.length,
+			shardFileName: shard.fileName,
+			shardWrittenBytes: lane.writtenBytes,
+			shardBytes: shard.byteLength,
+			writtenBytes: this.writtenBytes,
+			totalBytes: this.totalBytes,
+		});
+		if (lane.writtenBytes === shard.byteLength) this.follow(this.finish(lane));
+	}
+
+	private async finish({ shardIndex, cutter, file, digest }: Lane) {
+		const { fileName, byteLength } = cutter.shard;
+		const [sha256] = await Promise.all([
+			digest.finish(),
+			this.timed("write", () => file.finish()),
+		]);
+		this.shards[shardIndex] = { fileName, byteLength, sha256 };
+	}
+
+	private async timed<T>(
+		stage: "read" | "write",
+		work: () => Promise<T>,
+	): Promise<T> {
+		const started = performance.now();
+		try {
+			return await work();
+		} finally {
+			this.seconds[stage] += (performance.now() - started) / 1000;
+		}
+	}
+}
+
+function inputsOf(shard: OutputShard): Set<string> {
+	const names = shard.segments.flatMap(({ base, delta }) => [base, delta]);
+	return new Set(names.map(({ input, shard }) => `${input}:${shard}`));
+}
+
+function alignDown(byteLength: number): number {
+	return byteLength - (byteLength % DIRECT_ALIGNMENT);
 }

@@ -1,45 +1,219 @@
-import type { OutputShard, Segment, Span } from "../delta/plan.ts";
+import type { AddSegment, OutputShard, Span } from "../delta/plan.ts";
+import { headerBytes } from "../format/safetensors-writer.ts";
+import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
+import type { AddSpec } from "../kernel/kernel.ts";
 import { elementByteLength } from "../tensor/dtype.ts";
 
-/** A stretch of one segment that fits the buffers. */
+/**
+ * A stretch of an output file with all that is needed to make it, laid out in one slot: the output from
+ * the slot's start on, the operands behind it. All `slotOffset`s count from the slot's start.
+ */
 export interface Slice {
-	segment: Segment;
-	/** whole elements */
-	byteLength: number;
-	base: Span;
-	delta: Span;
+	reads: readonly Read[];
+	/** output bytes that are known from the plan: the header */
+	literals: readonly { slotOffset: number; bytes: Uint8Array }[];
+	adds: readonly Add[];
+	/** null where the bytes are read for their checksum alone */
+	write: { fileOffset: number; byteLength: number } | null;
 }
 
-/**
- * Cut a shard's segments, in file order, so that no operand and no result is longer than `sliceBytes`.
- */
-export function* sliceShard(
-	shard: OutputShard,
-	sliceBytes: number,
-): Generator<Slice> {
-	for (const segment of shard.segments) {
-		const { base, delta, spec } = segment;
-		const [baseStep, deltaStep, outStep] = [
-			elementByteLength(spec.base),
-			elementByteLength(spec.delta),
-			elementByteLength(spec.out),
-		];
-		const elementCount = segment.byteLength / outStep;
-		const step = Math.floor(
-			sliceBytes / Math.max(baseStep, deltaStep, outStep),
-		);
-		for (let first = 0; first < elementCount; first += step) {
-			const count = Math.min(step, elementCount - first);
-			yield {
-				segment,
-				byteLength: count * outStep,
-				base: within(base, first * baseStep, count * baseStep),
-				delta: within(delta, first * deltaStep, count * deltaStep),
-			};
+/** Bytes of one input that lie together in its file and in the slot. */
+export interface Read extends Span {
+	slotOffset: number;
+}
+
+/** One sum of a slice: whole elements. */
+export interface Add {
+	tensor: string;
+	spec: AddSpec;
+	base: { slotOffset: number; byteLength: number };
+	delta: { slotOffset: number; byteLength: number };
+	out: { slotOffset: number; byteLength: number };
+}
+
+/** A hole this small between two operands is read with them: cheaper than a read of its own. */
+const MAX_HOLE_BYTES = 2 ** 16;
+/** Reads from this length on are widened to what direct I/O can do. */
+const MIN_DIRECT_BYTES = 2 ** 16;
+/** Smaller reads begin at such addresses, which suits every vector unit. */
+const SMALL_READ_ALIGNMENT = 64;
+
+/** Cuts an output shard, from its start to its end, into slices that fit a slot. */
+export class ShardCutter {
+	readonly shard: OutputShard;
+	private readonly header: Uint8Array;
+	private fileOffset = 0;
+	/** the first segment that is not written whole yet */
+	private first = 0;
+
+	constructor(shard: OutputShard) {
+		this.shard = shard;
+		this.header = headerBytes(shard.header);
+	}
+
+	get isDone(): boolean {
+		return this.fileOffset === this.shard.byteLength;
+	}
+
+	/**
+	 * The next slice.
+	 *
+	 * @param sliceBytes  output bytes wanted, a multiple of `DIRECT_ALIGNMENT`; fewer where the file ends
+	 *                    or where the operands would not fit
+	 * @param slotBytes   room for output and operands
+	 */
+	next(sliceBytes: number, slotBytes: number): Slice {
+		const left = this.shard.byteLength - this.fileOffset;
+		let wanted = sliceBytes;
+		let cut = this.cut(Math.min(wanted, left));
+		while (cut.slotBytes > slotBytes) {
+			wanted = alignUp(wanted / 2, DIRECT_ALIGNMENT);
+			cut = this.cut(Math.min(wanted, left));
 		}
+		const { byteLength } = cut.slice.write;
+		this.fileOffset += byteLength;
+		while (this.first < this.shard.segments.length) {
+			const segment = this.segment(this.first);
+			if (segment.fileOffset + segment.byteLength > this.fileOffset) break;
+			this.first++;
+		}
+		return cut.slice;
+	}
+
+	private cut(byteLength: number) {
+		const begin = this.fileOffset;
+		const end = begin + byteLength;
+		const layout = new SlotLayout(byteLength);
+		const literals =
+			begin < this.header.length
+				? [{ slotOffset: 0, bytes: this.header.subarray(begin, end) }]
+				: [];
+		const adds: Add[] = [];
+		for (let i = this.first; i < this.shard.segments.length; i++) {
+			const segment = this.segment(i);
+			if (segment.fileOffset >= end) break;
+			adds.push(...cutSegment(segment, begin, end, layout));
+		}
+		const write = { fileOffset: begin, byteLength };
+		return {
+			slotBytes: layout.byteLength,
+			slice: { reads: layout.reads, literals, adds, write },
+		};
+	}
+
+	private segment(index: number): AddSegment {
+		const segment = this.shard.segments[index];
+		if (!segment) throw new RangeError(`no segment ${index}`);
+		return segment;
 	}
 }
 
-function within(span: Span, byteOffset: number, byteLength: number): Span {
-	return { ...span, fileOffset: span.fileOffset + byteOffset, byteLength };
+/** The part of a segment between two offsets of its output file, with its operands placed; none if it is empty. */
+function cutSegment(
+	segment: AddSegment,
+	begin: number,
+	end: number,
+	layout: SlotLayout,
+): Add[] {
+	const { spec, tensor, fileOffset } = segment;
+	const step = elementByteLength(spec.out);
+	const first = (Math.max(begin, fileOffset) - fileOffset) / step;
+	const count =
+		(Math.min(end, fileOffset + segment.byteLength) - fileOffset) / step -
+		first;
+	if (!Number.isInteger(first) || !Number.isInteger(count))
+		throw new RangeError(`${tensor}: an element lies across two slices`);
+	if (count <= 0) return [];
+	const place = (span: Span, width: number) =>
+		layout.place({
+			...span,
+			fileOffset: span.fileOffset + first * width,
+			byteLength: count * width,
+		});
+	return [
+		{
+			...{ tensor, spec },
+			base: place(segment.base, elementByteLength(spec.base)),
+			delta: place(segment.delta, elementByteLength(spec.delta)),
+			out: {
+				slotOffset: fileOffset + first * step - begin,
+				byteLength: count * step,
+			},
+		},
+	];
+}
+
+/** Places operands in a slot, those that lie together in a file as one read. */
+class SlotLayout {
+	/** the operands of one input, in the order they were placed */
+	private readonly runs = new Map<number, Span[]>();
+	private readonly places: {
+		run: Span;
+		fileOffset: number;
+		place: { slotOffset: number; byteLength: number };
+	}[] = [];
+	private readonly outBytes: number;
+	private laidOut: { reads: Read[]; byteLength: number } | null = null;
+
+	constructor(outBytes: number) {
+		this.outBytes = outBytes;
+	}
+
+	/** @returns a place whose `slotOffset` is right once the layout is read */
+	place(span: Span): { slotOffset: number; byteLength: number } {
+		const runs = this.runs.get(span.input) ?? [];
+		this.runs.set(span.input, runs);
+		let run = runs.at(-1);
+		const runEnd = run ? run.fileOffset + run.byteLength : 0;
+		const hole = span.fileOffset - runEnd;
+		if (run?.shard === span.shard && hole >= 0 && hole <= MAX_HOLE_BYTES)
+			run.byteLength += hole + span.byteLength;
+		else {
+			run = { ...span };
+			runs.push(run);
+		}
+		const place = { slotOffset: 0, byteLength: span.byteLength };
+		this.places.push({ run, fileOffset: span.fileOffset, place });
+		return place;
+	}
+
+	get reads(): readonly Read[] {
+		return this.layOut().reads;
+	}
+
+	get byteLength(): number {
+		return this.layOut().byteLength;
+	}
+
+	private layOut() {
+		if (this.laidOut) return this.laidOut;
+		const reads = new Map<Span, Read>();
+		let at = alignUp(this.outBytes, DIRECT_ALIGNMENT);
+		for (const run of [...this.runs.values()].flat()) {
+			const { fileOffset, byteLength } = run;
+			const wide = byteLength >= MIN_DIRECT_BYTES;
+			const alignment = wide ? DIRECT_ALIGNMENT : 1;
+			const begin = fileOffset - (fileOffset % alignment);
+			const length = alignUp(fileOffset + byteLength, alignment) - begin;
+			at = alignUp(at, wide ? DIRECT_ALIGNMENT : SMALL_READ_ALIGNMENT);
+			reads.set(run, {
+				...run,
+				fileOffset: begin,
+				byteLength: length,
+				slotOffset: at,
+			});
+			at += length;
+		}
+		for (const { run, fileOffset, place } of this.places) {
+			const read = reads.get(run) as Read;
+			place.slotOffset = read.slotOffset + fileOffset - read.fileOffset;
+		}
+		this.laidOut = { reads: [...reads.values()], byteLength: at };
+		return this.laidOut;
+	}
+}
+
+/** The next multiple of `alignment`. */
+export function alignUp(value: number, alignment: number): number {
+	return Math.ceil(value / alignment) * alignment;
 }

@@ -2,14 +2,18 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { FormatError, SourceChangedError } from "../errors.ts";
 import type { ByteSource } from "./byte-source.ts";
+import { type DirectIo, isCached, isLocalDisk, OpenFile } from "./direct-io.ts";
 import { toLocalIoError } from "./system-error.ts";
-
-/** Node aborts the process on reads of 2 GiB. */
-const MAX_READ_BYTES = 2 ** 30;
 
 /** A local file, open for reading, that can say whether it is still the file that was opened. */
 export interface FileSource extends ByteSource {
 	readonly path: string;
+	/**
+	 * Choose how the file is read from now on; by evidence where `auto`.
+	 *
+	 * @returns true where it bypasses the page cache
+	 */
+	chooseReading(directIo: DirectIo): Promise<boolean>;
 	/** @throws {SourceChangedError} where size, times or identity are not those at opening */
 	checkUnchanged(): Promise<void>;
 	close(): Promise<void>;
@@ -25,7 +29,7 @@ export async function openFileSource(path: string): Promise<FileSource> {
 	let handle: FileHandle | undefined;
 	try {
 		// Non-blocking, so that opening a pipe nobody writes to does not hang.
-		handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+		handle = await open(path, READ_FLAGS);
 		const identity = await identify(handle);
 		if (!identity.isFile)
 			throw new FormatError({ where: path, what: "not a regular file" });
@@ -35,6 +39,8 @@ export async function openFileSource(path: string): Promise<FileSource> {
 		throw toLocalIoError(error, path, "opening");
 	}
 }
+
+const READ_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 interface Identity {
 	isFile: boolean;
@@ -55,40 +61,49 @@ async function identify(handle: FileHandle): Promise<Identity> {
 class LocalFileSource implements FileSource {
 	readonly path: string;
 	readonly byteLength: number;
-	private readonly handle: FileHandle;
+	private readonly file: OpenFile;
 	private readonly identity: Identity;
 
 	constructor(path: string, handle: FileHandle, identity: Identity) {
 		this.path = path;
-		this.handle = handle;
+		this.file = new OpenFile(handle);
 		this.identity = identity;
 		this.byteLength = identity.byteLength;
 	}
 
+	async chooseReading(directIo: DirectIo): Promise<boolean> {
+		const { path, file } = this;
+		const wanted =
+			directIo === "on" ||
+			(directIo === "auto" &&
+				(await isLocalDisk(path)) &&
+				!isCached(file.buffered, this.byteLength));
+		if (wanted) await file.bypassCache(path, READ_FLAGS);
+		return file.isDirect;
+	}
+
 	async read(fileOffset: number, into: Uint8Array): Promise<void> {
-		let done = 0;
-		while (done < into.length) {
-			const length = Math.min(into.length - done, MAX_READ_BYTES);
-			const { bytesRead } = await this.handle
-				.read(into, done, length, fileOffset + done)
-				.catch((error) => {
-					throw toLocalIoError(error, this.path, "reading");
-				});
-			if (bytesRead === 0)
-				throw new SourceChangedError({
-					where: `${this.path}, byte ${fileOffset + done}`,
-					what: "the file ends early",
-					expected: `${this.byteLength} bytes`,
-					found: `${fileOffset + done}`,
-					remedy:
-						"It became shorter while it was read: run again when nobody writes to it",
-				});
-			done += bytesRead;
-		}
+		const done = await this.file
+			.transfer(fileOffset, into, async (handle, bytes, at) => {
+				const { bytesRead } = await handle.read(bytes, 0, bytes.length, at);
+				return bytesRead;
+			})
+			.catch((error) => {
+				throw toLocalIoError(error, this.path, "reading");
+			});
+		if (done < into.length)
+			throw new SourceChangedError({
+				where: `${this.path}, byte ${fileOffset + done}`,
+				what: "the file ends early",
+				expected: `${this.byteLength} bytes`,
+				found: `${fileOffset + done}`,
+				remedy:
+					"It became shorter while it was read: run again when nobody writes to it",
+			});
 	}
 
 	async checkUnchanged(): Promise<void> {
-		const now = await identify(this.handle);
+		const now = await identify(this.file.buffered);
 		if (now.text !== this.identity.text)
 			throw new SourceChangedError({
 				where: this.path,
@@ -98,6 +113,6 @@ class LocalFileSource implements FileSource {
 	}
 
 	async close(): Promise<void> {
-		await this.handle.close();
+		await this.file.close();
 	}
 }

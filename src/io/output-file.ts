@@ -1,5 +1,6 @@
-import { createHash } from "node:crypto";
+import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import { type DirectIo, isLocalDisk, OpenFile } from "./direct-io.ts";
 import { toLocalIoError } from "./system-error.ts";
 
 /** A file of the output, complete and durable. */
@@ -9,68 +10,74 @@ export interface WrittenFile {
 	sha256: string;
 }
 
-/** A file that is written once, from start to end, and hashed on the way. */
+/** A file that is made once, in pieces of any order, and then made durable. */
 export class OutputFile {
 	private readonly path: string;
-	private readonly handle: FileHandle;
-	private readonly hash = createHash("sha256");
-	private written = 0;
+	private readonly file: OpenFile;
 
 	private constructor(path: string, handle: FileHandle) {
 		this.path = path;
-		this.handle = handle;
+		this.file = new OpenFile(handle);
 	}
 
-	/** Create a file that does not exist yet; a link in its place is not followed. */
-	static async create(path: string): Promise<OutputFile> {
+	/**
+	 * Create a file that does not exist yet; a link in its place is not followed.
+	 *
+	 * @param byteLength  its length from the start, so that the system need not change it at every write
+	 */
+	static async create(
+		path: string,
+		byteLength: number,
+		directIo: DirectIo = "off",
+	): Promise<OutputFile> {
 		const handle = await open(path, "wx", 0o644).catch((error) => {
 			throw toLocalIoError(error, path, "creating");
 		});
-		return new OutputFile(path, handle);
-	}
-
-	/** Bytes written so far. */
-	get byteLength(): number {
-		return this.written;
-	}
-
-	/** Append `bytes`, which may be used again once this resolves. */
-	async append(bytes: Uint8Array): Promise<void> {
-		const writing = this.write(bytes);
-		this.hash.update(bytes); // while the system writes
-		await writing;
-	}
-
-	private async write(bytes: Uint8Array): Promise<void> {
-		let done = 0;
-		while (done < bytes.length) {
-			const { bytesWritten } = await this.handle
-				.write(bytes, done, bytes.length - done, this.written)
-				.catch((error) => {
-					throw toLocalIoError(error, this.path, "writing");
-				});
-			done += bytesWritten;
-			this.written += bytesWritten;
+		const output = new OutputFile(path, handle);
+		try {
+			await handle.truncate(byteLength);
+			if (
+				directIo === "on" ||
+				(directIo === "auto" && (await isLocalDisk(path)))
+			)
+				await output.file.bypassCache(path, constants.O_WRONLY);
+			return output;
+		} catch (error) {
+			await output.abandon();
+			throw toLocalIoError(error, path, "making room");
 		}
 	}
 
-	/** Make the file durable and close it. @returns its SHA-256 in hex */
-	async finish(): Promise<string> {
+	/** Write `bytes`, which may be used again once this resolves. */
+	async write(fileOffset: number, bytes: Uint8Array): Promise<void> {
+		const done = await this.file
+			.transfer(fileOffset, bytes, async (handle, rest, at) => {
+				const { bytesWritten } = await handle.write(rest, 0, rest.length, at);
+				return bytesWritten;
+			})
+			.catch((error) => {
+				throw toLocalIoError(error, this.path, "writing");
+			});
+		if (done < bytes.length)
+			throw new RangeError(`${this.path}: wrote ${done} of ${bytes.length}`);
+	}
+
+	/** Make the file durable and close it. */
+	async finish(): Promise<void> {
 		try {
-			await this.handle.sync();
+			await this.file.buffered.sync();
 		} catch (error) {
 			// Never tried again: after a failed fsync the pages count as clean although they are not.
 			await this.abandon();
 			throw toLocalIoError(error, this.path, "flushing");
 		}
-		await this.handle.close().catch((error) => {
+		await this.file.close().catch((error) => {
 			throw toLocalIoError(error, this.path, "closing");
 		});
-		return this.hash.digest("hex");
 	}
 
 	/** Close without any promise about the content. */
 	async abandon(): Promise<void> {
-		await this.handle.close().catch(() => {});
+		await this.file.close().catch(() => {});
 	}
 }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import {
 	mkdir,
 	open,
@@ -11,6 +12,7 @@ import {
 import { hostname } from "node:os";
 import path from "node:path";
 import { OutputConflictError } from "../errors.ts";
+import type { DirectIo } from "./direct-io.ts";
 import { OutputFile, type WrittenFile } from "./output-file.ts";
 import { systemErrorCode, toLocalIoError } from "./system-error.ts";
 
@@ -55,19 +57,35 @@ export class Staging {
 		return staging;
 	}
 
-	/** Make one file of the output, durable once this resolves. */
+	/** Begin a file of the output, which must be finished or abandoned. */
+	async create(
+		fileName: string,
+		byteLength: number,
+		directIo: DirectIo,
+	): Promise<OutputFile> {
+		const file = path.join(this.merged, fileName);
+		return OutputFile.create(file, byteLength, directIo);
+	}
+
+	/** Make a whole file of the output from its pieces, durable once this resolves. */
 	async write(
 		fileName: string,
-		fill: (file: OutputFile) => Promise<void>,
+		pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 	): Promise<WrittenFile> {
-		const file = await OutputFile.create(path.join(this.merged, fileName));
+		const file = await OutputFile.create(path.join(this.merged, fileName), 0);
+		const hash = createHash("sha256");
+		let byteLength = 0;
 		try {
-			await fill(file);
-			const { byteLength } = file;
-			return { fileName, byteLength, sha256: await file.finish() };
+			for await (const bytes of pieces) {
+				await file.write(byteLength, bytes);
+				hash.update(bytes);
+				byteLength += bytes.length;
+			}
+			await file.finish();
 		} finally {
 			await file.abandon();
 		}
+		return { fileName, byteLength, sha256: hash.digest("hex") };
 	}
 
 	/**

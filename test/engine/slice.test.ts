@@ -1,76 +1,166 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { OutputShard } from "../../src/delta/plan.ts";
-import { sliceShard } from "../../src/engine/slice.ts";
+import type { AddSegment, OutputShard } from "../../src/delta/plan.ts";
+import { ShardCutter, type Slice } from "../../src/engine/slice.ts";
+import { headerBytes } from "../../src/format/safetensors-writer.ts";
 import { elementByteLength, FLOAT_DTYPES } from "../../src/tensor/dtype.ts";
 
-test("slices tile each segment and its operands, in order, within the limit", () => {
-	const dtype = fc.constantFrom(...FLOAT_DTYPES);
-	const segment = fc.record({
-		base: dtype,
-		delta: dtype,
-		out: dtype,
-		count: fc.nat(100),
+const SLOT_BYTES = 2 ** 19;
+
+/** A shard whose operands lie in one file each, with holes, some out of order. */
+const shards = fc
+	.array(
+		fc.record({
+			base: fc.constantFrom(...FLOAT_DTYPES),
+			delta: fc.constantFrom(...FLOAT_DTYPES),
+			out: fc.constantFrom(...FLOAT_DTYPES),
+			count: fc.oneof(fc.nat(20), fc.nat(30_000)),
+			hole: fc.constantFrom(0, 0, 1, 70_000),
+			file: fc.constantFrom(0, 0, 1),
+		}),
+		{ maxLength: 12 },
+	)
+	.map((tensors): OutputShard => {
+		const header = "{}      ";
+		const width = (t: (typeof tensors)[number]) => elementByteLength(t.out);
+		const sorted = [...tensors].sort((a, b) => width(b) - width(a));
+		let fileOffset = headerBytes(header).length;
+		const ends = [0, 0, 0, 0];
+		const segments = sorted.map((tensor, i): AddSegment => {
+			const { base, delta, out, count, hole, file } = tensor;
+			const span = (input: number, width: number) => {
+				const begin = (ends[input * 2 + file] ?? 0) + hole;
+				ends[input * 2 + file] = begin + count * width;
+				const byteLength = count * width;
+				return { input, shard: file, fileOffset: begin, byteLength };
+			};
+			const byteLength = count * elementByteLength(out);
+			const segment: AddSegment = {
+				...{ op: "add", tensor: `${i}`, fileOffset, byteLength },
+				spec: { base, delta, cast: null, out },
+				base: span(0, elementByteLength(base)),
+				delta: span(1, elementByteLength(delta)),
+			};
+			fileOffset += byteLength;
+			return segment;
+		});
+		return { fileName: "f", byteLength: fileOffset, header, segments };
 	});
+
+function cutAll(shard: OutputShard, sliceBytes: number): Slice[] {
+	const cutter = new ShardCutter(shard);
+	const slices: Slice[] = [];
+	while (!cutter.isDone) slices.push(cutter.next(sliceBytes, SLOT_BYTES));
+	return slices;
+}
+
+test("slices tile the file, in order, at offsets that suit direct I/O", () => {
 	fc.assert(
 		fc.property(
-			fc.array(segment),
-			fc.integer({ min: 8, max: 200 }),
-			(kinds, limit) => {
-				const shard: OutputShard = {
-					...{ fileName: "f", byteLength: 0, header: "" },
-					segments: kinds.map(({ count, ...types }, i) => {
-						const span = (
-							input: number,
-							type: (typeof FLOAT_DTYPES)[number],
-						) => ({
-							...{ input, shard: 0, fileOffset: 1000 * i },
-							byteLength: count * elementByteLength(type),
-						});
-						return {
-							...{ op: "add", tensor: `${i}`, fileOffset: 0 },
-							spec: { ...types, cast: null },
-							byteLength: count * elementByteLength(types.out),
-							base: span(0, types.base),
-							delta: span(1, types.delta),
-						};
-					}),
-				};
-				const slices = [...sliceShard(shard, limit)];
-				for (const whole of shard.segments) {
-					const mine = slices.filter((s) => s.segment === whole);
-					let elements = 0;
-					for (const { byteLength, base, delta } of mine) {
-						for (const length of [
-							byteLength,
-							base.byteLength,
-							delta.byteLength,
-						])
-							expect(length).toBeLessThanOrEqual(limit);
-						for (const side of ["base", "delta"] as const) {
-							const span = { base, delta }[side];
-							const step = elementByteLength(whole.spec[side]);
-							expect(span.fileOffset).toBe(
-								whole[side].fileOffset + elements * step,
-							);
-						}
-						const count = byteLength / elementByteLength(whole.spec.out);
-						expect(base.byteLength).toBe(
-							count * elementByteLength(whole.spec.base),
-						);
-						expect(delta.byteLength).toBe(
-							count * elementByteLength(whole.spec.delta),
-						);
-						elements += count;
-					}
-					expect(elements * elementByteLength(whole.spec.out)).toBe(
-						whole.byteLength,
-					);
+			shards,
+			fc.constantFrom(4096, 65536, 2 ** 22),
+			(shard, size) => {
+				let at = 0;
+				for (const { write } of cutAll(shard, size)) {
+					expect(write?.fileOffset).toBe(at);
+					expect(at % 4096).toBe(0);
+					at += write?.byteLength ?? 0;
 				}
-				expect(slices.map((s) => Number(s.segment.tensor))).toEqual(
-					slices.map((s) => Number(s.segment.tensor)).sort((a, b) => a - b),
-				);
+				expect(at).toBe(shard.byteLength);
 			},
 		),
 	);
+});
+
+test("every output byte comes from the header or from the operands the plan names", () => {
+	fc.assert(
+		fc.property(
+			shards,
+			fc.constantFrom(4096, 65536, 2 ** 22),
+			(shard, size) => {
+				const done = new Map<string, number>();
+				let headerBytesSeen = 0;
+				for (const { reads, literals, adds, write } of cutAll(shard, size)) {
+					for (const { slotOffset, bytes } of literals) {
+						expect(slotOffset).toBe(0);
+						headerBytesSeen += bytes.length;
+					}
+					for (const { tensor, base, delta, out } of adds) {
+						const segment = shard.segments[Number(tensor)] as AddSegment;
+						const elements = done.get(tensor) ?? 0;
+						const count = out.byteLength / elementByteLength(segment.spec.out);
+						expect((write?.fileOffset ?? 0) + out.slotOffset).toBe(
+							segment.fileOffset +
+								elements * elementByteLength(segment.spec.out),
+						);
+						for (const side of ["base", "delta"] as const) {
+							const place = { base, delta }[side];
+							const width = elementByteLength(segment.spec[side]);
+							expect(place.byteLength).toBe(count * width);
+							const read = reads.find(
+								(each) =>
+									each.input === segment[side].input &&
+									each.shard === segment[side].shard &&
+									each.slotOffset <= place.slotOffset &&
+									place.slotOffset + place.byteLength <=
+										each.slotOffset + each.byteLength,
+							);
+							expect(
+								(read?.fileOffset ?? -1) +
+									place.slotOffset -
+									(read?.slotOffset ?? 0),
+							).toBe(segment[side].fileOffset + elements * width);
+						}
+						done.set(tensor, elements + count);
+					}
+				}
+				expect(headerBytesSeen).toBe(headerBytes(shard.header).length);
+				for (const { tensor, byteLength, spec } of shard.segments)
+					expect((done.get(tensor) ?? 0) * elementByteLength(spec.out)).toBe(
+						byteLength,
+					);
+			},
+		),
+	);
+});
+
+test("output and operands fit the slot and do not overlap; long reads suit direct I/O", () => {
+	fc.assert(
+		fc.property(
+			shards,
+			fc.constantFrom(4096, 65536, 2 ** 22),
+			(shard, size) => {
+				for (const { reads, write } of cutAll(shard, size)) {
+					let end = write?.byteLength ?? 0;
+					for (const { slotOffset, fileOffset, byteLength } of reads) {
+						expect(slotOffset).toBeGreaterThanOrEqual(end);
+						end = slotOffset + byteLength;
+						if (byteLength >= 2 ** 16 + 4096)
+							for (const each of [slotOffset, fileOffset, byteLength])
+								expect(each % 4096).toBe(0);
+					}
+					expect(end).toBeLessThanOrEqual(SLOT_BYTES);
+				}
+			},
+		),
+	);
+});
+
+test("tensors that lie side by side are read at once", () => {
+	const spec = { base: "F16", delta: "F16", cast: null, out: "F16" } as const;
+	const header = "{}      ";
+	const segments = Array.from({ length: 100 }, (_, i): AddSegment => {
+		const span = { shard: 0, fileOffset: 500 + 20 * i, byteLength: 20 };
+		return {
+			...{ op: "add", tensor: `${i}`, spec, byteLength: 20 },
+			fileOffset: headerBytes(header).length + 20 * i,
+			...{ base: { input: 0, ...span }, delta: { input: 1, ...span } },
+		};
+	});
+	const byteLength = headerBytes(header).length + 2000;
+	const shard = { fileName: "f", byteLength, header, segments };
+	const [slice, ...more] = cutAll(shard, 4096);
+	expect(more).toEqual([]);
+	expect(slice?.adds).toHaveLength(100);
+	expect(slice?.reads).toHaveLength(2);
 });

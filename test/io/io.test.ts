@@ -1,89 +1,51 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import {
+	mkdir,
+	mkdtemp,
+	open,
+	readdir,
+	readFile,
+	rm,
+	writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import {
-	InterruptedError,
 	LocalIoError,
 	OutputConflictError,
 	SourceChangedError,
 } from "../../src/errors.ts";
-import type { ByteSource } from "../../src/io/byte-source.ts";
-import { DigestingSource } from "../../src/io/digesting-source.ts";
+import { DIRECT_IO, isCached } from "../../src/io/direct-io.ts";
 import { openFileSource } from "../../src/io/file-source.ts";
+import { OutputFile } from "../../src/io/output-file.ts";
 import { Staging } from "../../src/io/staging.ts";
 import { scratchFolder } from "../end-to-end/run.ts";
 
 const BYTES = randomBytes(5 * 2 ** 20);
+const ODD_LENGTH = 2 ** 20 + 4096 + 77;
+/** The scratch folder is on a disk whose file system can bypass the page cache. */
+const DIRECT_HERE = process.platform === "linux" && (await canBypass());
 const SHA256 = createHash("sha256").update(BYTES).digest("hex");
 
-/** Bytes in memory that count how many of them are read. */
-class MemorySource implements ByteSource {
-	readonly byteLength = BYTES.length;
-	bytesRead = 0;
-	async read(fileOffset: number, into: Uint8Array) {
-		into.set(BYTES.subarray(fileOffset, fileOffset + into.length));
-		this.bytesRead += into.length;
-	}
+/** Memory that begins at a page. */
+function alignedBytes(byteLength: number): Uint8Array {
+	const pages = Math.ceil(byteLength / 2 ** 16);
+	const limits = { initial: pages, maximum: pages, shared: true };
+	return new Uint8Array(new WebAssembly.Memory(limits).buffer, 0, byteLength);
 }
 
-describe("DigestingSource", () => {
-	test.each<[string, [begin: number, end: number][], extra: number]>([
-		[
-			"in order",
-			[
-				[0, 3_000_000],
-				[3_000_000, BYTES.length],
-			],
-			0,
-		],
-		[
-			"in order after a header",
-			[
-				[1000, 3_000_000],
-				[3_000_000, BYTES.length],
-			],
-			1000,
-		],
-		["in part", [[0, 10]], BYTES.length - 10],
-		[
-			"backwards",
-			[
-				[4_000_000, 5_000_000],
-				[0, 4_000_000],
-			],
-			BYTES.length - 4_000_000,
-		],
-		[
-			"twice",
-			[
-				[0, 10],
-				[0, 10],
-			],
-			BYTES.length - 10,
-		],
-		["never", [], BYTES.length],
-	])("hashes the whole file, read %s", async (_, reads, extra) => {
-		const memory = new MemorySource();
-		const source = new DigestingSource(memory);
-		let asked = 0;
-		for (const [begin, end] of reads) {
-			const into = new Uint8Array(end - begin);
-			await source.read(begin, into);
-			expect(Buffer.compare(into, BYTES.subarray(begin, end))).toBe(0);
-			asked += end - begin;
-		}
-		expect(await source.digest()).toBe(SHA256);
-		expect(memory.bytesRead).toBe(asked + extra);
-	});
-});
-
-test("hashing what is left can be interrupted", async () => {
-	const source = new DigestingSource(new MemorySource());
-	await expect(source.digest(AbortSignal.abort())).rejects.toThrow(
-		InterruptedError,
-	);
-});
+async function canBypass(): Promise<boolean> {
+	const flags = constants.O_RDONLY | constants.O_DIRECT;
+	const folder = await mkdtemp(path.join(tmpdir(), "merge-delta-"));
+	const file = path.join(folder, "f");
+	await writeFile(file, "f");
+	const handle = await open(file, flags).catch(() => null);
+	await handle?.close();
+	await rm(folder, { recursive: true });
+	return handle !== null;
+}
 
 describe("a file source", () => {
 	test("reads any stretch, and says when the file ended early or changed", async () => {
@@ -102,8 +64,75 @@ describe("a file source", () => {
 		await source.close();
 	});
 
+	test.each(DIRECT_IO)(
+		"gives the same bytes at any offset, direct I/O %s",
+		async (directIo) => {
+			const file = path.join(await scratchFolder(), "f");
+			await writeFile(file, BYTES.subarray(0, ODD_LENGTH));
+			const source = await openFileSource(file);
+			const direct = await source.chooseReading(directIo);
+			if (directIo === "off") expect(direct).toBe(false);
+			if (directIo === "on" && DIRECT_HERE) expect(direct).toBe(true);
+			const memory = alignedBytes(2 ** 21);
+			for (const [fileOffset, byteLength, at] of [
+				[0, ODD_LENGTH, 0],
+				[4096, ODD_LENGTH - 4096, 0],
+				[4096, 8192, 4096],
+				[4096, 5000, 0],
+				[4097, 8192, 0],
+				[4096, 8192, 1],
+				[ODD_LENGTH - 1, 1, 0],
+				[ODD_LENGTH, 0, 0],
+			] as const) {
+				const into = memory.subarray(at, at + byteLength).fill(0);
+				await source.read(fileOffset, into);
+				const expected = BYTES.subarray(fileOffset, fileOffset + byteLength);
+				expect(Buffer.compare(into, expected)).toBe(0);
+			}
+			await expect(
+				source.read(ODD_LENGTH - 10, memory.subarray(0, 4096)),
+			).rejects.toThrow(SourceChangedError);
+			await source.close();
+		},
+	);
+
+	test("a file that was just read is told from the page cache", async () => {
+		const file = path.join(await scratchFolder(), "f");
+		await writeFile(file, BYTES);
+		await readFile(file);
+		const handle = await open(file);
+		expect(isCached(handle, BYTES.length)).toBe(true);
+		await handle.close();
+	});
+
 	test("a missing file is a local failure", async () => {
 		await expect(openFileSource("/no/such/file")).rejects.toThrow(LocalIoError);
+	});
+});
+
+describe("an output file", () => {
+	test.each(DIRECT_IO)(
+		"holds what was written in any order, direct I/O %s",
+		async (directIo) => {
+			const name = path.join(await scratchFolder(), "f");
+			const bytes = alignedBytes(ODD_LENGTH);
+			bytes.set(BYTES.subarray(0, ODD_LENGTH));
+			const file = await OutputFile.create(name, ODD_LENGTH, directIo);
+			const cuts = [0, 4096, 4096 + 100, 3 * 4096, 2 ** 20, ODD_LENGTH];
+			for (let i = cuts.length - 1; i > 0; i--) {
+				const [begin, end] = [cuts[i - 1], cuts[i]] as [number, number];
+				await file.write(begin, bytes.subarray(begin, end));
+			}
+			await file.finish();
+			expect(Buffer.compare(await readFile(name), bytes)).toBe(0);
+		},
+	);
+
+	test("has its length from the start", async () => {
+		const name = path.join(await scratchFolder(), "f");
+		const file = await OutputFile.create(name, ODD_LENGTH);
+		expect((await readFile(name)).length).toBe(ODD_LENGTH);
+		await file.abandon();
 	});
 });
 
@@ -111,7 +140,7 @@ describe("staging", () => {
 	test("nothing appears before publishing, and all of it at once", async () => {
 		const out = path.join(await scratchFolder(), "out");
 		const staging = await Staging.open(out);
-		const file = await staging.write("f", (f) => f.append(BYTES));
+		const file = await staging.write("f", [BYTES]);
 		expect(file).toEqual({
 			fileName: "f",
 			byteLength: BYTES.length,
@@ -125,10 +154,8 @@ describe("staging", () => {
 
 	test("a file is never written twice", async () => {
 		const staging = await Staging.open(path.join(await scratchFolder(), "out"));
-		await staging.write("f", async () => {});
-		await expect(staging.write("f", async () => {})).rejects.toThrow(
-			LocalIoError,
-		);
+		await staging.write("f", []);
+		await expect(staging.write("f", [])).rejects.toThrow(LocalIoError);
 		await staging.discard();
 	});
 

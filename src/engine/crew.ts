@@ -1,0 +1,171 @@
+import { Worker } from "node:worker_threads";
+import type { KernelName } from "../kernel/kernel.ts";
+import { openKernel } from "../kernel/select.ts";
+import { type Step, type StepResult, StepRunner } from "./step.ts";
+import type { WorkerStart } from "./worker.ts";
+
+/** So many steps are with a thread at once: one it does, one that waits there, so that it never idles. */
+const STEPS_PER_THREAD = 2;
+
+/** Start a thread from compiled code or, in development, from the source, which needs a loader. */
+function startWorker(start: WorkerStart): Worker {
+	// No arguments of the process: they may be for its main script alone.
+	const options = { workerData: start, execArgv: [] };
+	const compiled = new URL("./worker.js", import.meta.url);
+	if (import.meta.url.endsWith(".js")) return new Worker(compiled, options);
+	const source = JSON.stringify(new URL("./worker.ts", import.meta.url).href);
+	const program = `import("tsx/esm/api").then((tsx) => tsx.tsImport(${source}, ${source}))`;
+	return new Worker(program, { ...options, eval: true });
+}
+
+/** Seconds of all threads, by what they did. */
+export interface CrewSeconds {
+	add: number;
+	hash: number;
+	/** threads that had nothing to do */
+	wait: number;
+}
+
+/** Those who do the arithmetic and the hashing. Must be closed. */
+export interface Crew {
+	readonly threads: number;
+	readonly seconds: CrewSeconds;
+	/** Do a step; those of one digest are done in the order they are given. */
+	perform(step: Step): Promise<StepResult>;
+	close(): Promise<void>;
+}
+
+/**
+ * @param threads  0: the calling thread does all, which for small models is sooner done than starting one
+ * @param memory   shared, where the slots lie
+ */
+export function openCrew(
+	threads: number,
+	kernel: KernelName,
+	memory: WebAssembly.Memory,
+): Crew {
+	return threads === 0
+		? new SoleCrew(new StepRunner(openKernel(kernel, memory), memory.buffer))
+		: new ThreadCrew(threads, { kernel, memory });
+}
+
+function countSeconds(
+	seconds: CrewSeconds,
+	step: Step,
+	result: StepResult,
+): void {
+	seconds[step.kind === "add" ? "add" : "hash"] += result.seconds;
+}
+
+class SoleCrew implements Crew {
+	readonly threads = 0;
+	readonly seconds = { add: 0, hash: 0, wait: 0 };
+	private readonly runner: StepRunner;
+
+	constructor(runner: StepRunner) {
+		this.runner = runner;
+	}
+
+	async perform(step: Step): Promise<StepResult> {
+		const result = this.runner.run(step);
+		countSeconds(this.seconds, step, result);
+		return result;
+	}
+
+	async close(): Promise<void> {}
+}
+
+interface Entry {
+	step: Step;
+	resolve(result: StepResult): void;
+	reject(error: unknown): void;
+}
+
+interface Member {
+	worker: Worker;
+	/** steps it was sent, the first being done */
+	sent: Entry[];
+}
+
+/** Threads that take the next step they may do; the first to hash a file hashes all of it. */
+class ThreadCrew implements Crew {
+	readonly seconds = { add: 0, hash: 0, wait: 0 };
+	private readonly members: Member[];
+	private readonly opened = performance.now();
+	private readonly owners = new Map<number, Member>();
+	private readonly queue: Entry[] = [];
+	private failure: unknown = null;
+	private closing = false;
+
+	constructor(threads: number, start: WorkerStart) {
+		this.members = Array.from({ length: threads }, () => {
+			const worker = startWorker(start);
+			const member: Member = { worker, sent: [] };
+			worker.on("message", (result) => this.receive(member, result));
+			worker.on("error", (error) => this.fail(error));
+			worker.on("exit", (code) => {
+				if (!this.closing)
+					this.fail(new Error(`a worker thread ended with code ${code}`));
+			});
+			return member;
+		});
+	}
+
+	get threads(): number {
+		return this.members.length;
+	}
+
+	perform(step: Step): Promise<StepResult> {
+		return new Promise((resolve, reject) => {
+			if (this.failure !== null) return reject(this.failure);
+			this.queue.push({ step, resolve, reject });
+			this.dispatch();
+		});
+	}
+
+	async close(): Promise<void> {
+		if (this.closing) return;
+		this.closing = true;
+		this.fail(new Error("the crew was closed"));
+		await Promise.all(this.members.map(({ worker }) => worker.terminate()));
+		const elapsed = (performance.now() - this.opened) / 1000;
+		const { seconds } = this;
+		seconds.wait = elapsed * this.threads - seconds.add - seconds.hash;
+	}
+
+	private receive(member: Member, result: StepResult): void {
+		const entry = member.sent.shift();
+		if (!entry) return;
+		countSeconds(this.seconds, entry.step, result);
+		if (entry.step.kind === "finish") this.owners.delete(entry.step.digest);
+		entry.resolve(result);
+		this.dispatch();
+	}
+
+	/** Give out what can be given, to those with the least to do first. */
+	private dispatch(): void {
+		for (let depth = 0; depth < STEPS_PER_THREAD; depth++)
+			for (const member of this.members)
+				if (member.sent.length === depth) this.send(member);
+	}
+
+	private send(member: Member): void {
+		const index = this.queue.findIndex(({ step }) => {
+			if (step.kind === "add") return true;
+			const owner = this.owners.get(step.digest);
+			return owner === undefined || owner === member;
+		});
+		const [entry] = index < 0 ? [] : this.queue.splice(index, 1);
+		if (!entry) return;
+		if (entry.step.kind !== "add") this.owners.set(entry.step.digest, member);
+		member.sent.push(entry);
+		member.worker.postMessage(entry.step);
+	}
+
+	private fail(error: unknown): void {
+		this.failure ??= error;
+		const waiting = this.members.flatMap(({ sent }) => sent.splice(0));
+		for (const { reject } of [...waiting, ...this.queue.splice(0)])
+			reject(this.failure);
+	}
+}

@@ -1,0 +1,48 @@
+import { availableParallelism } from "node:os";
+import { type Crew, openCrew } from "./crew.ts";
+import { Digest } from "./digest.ts";
+import { type EngineOptions, MAX_THREADS } from "./engine-options.ts";
+import { Slots } from "./slots.ts";
+
+/** Less work than this is done before a thread has started. */
+const SOLE_BYTES = 32 * 2 ** 20;
+/** Node runs so many file operations at once. */
+const IO_THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
+/** Room for a slice of the shortest kind, however its operands are strewn. */
+const LEAST_SLOT_BYTES = 2 ** 19;
+/** More in a slot has not helped any disk that was measured. */
+const MAX_SLOT_BYTES = 24 * 2 ** 20;
+
+/** Threads and memory, ready to run slices. Must be closed. */
+export class Engine {
+	readonly options: EngineOptions;
+	readonly crew: Crew;
+	readonly slots: Slots;
+	private digests = 0;
+
+	/** @param byteLength  of all that will be read and written */
+	constructor(options: EngineOptions, byteLength: number) {
+		this.options = options;
+		const threads =
+			options.threads ??
+			(byteLength <= SOLE_BYTES
+				? 0
+				: Math.min(availableParallelism(), MAX_THREADS));
+		const count = Math.min(
+			Math.max(threads, 1) + IO_THREADS,
+			Math.floor(options.memory / LEAST_SLOT_BYTES),
+		);
+		const share = Math.floor(options.memory / count / 2 ** 16) * 2 ** 16;
+		const useful = Math.max(byteLength, LEAST_SLOT_BYTES);
+		this.slots = new Slots(count, Math.min(share, MAX_SLOT_BYTES, useful));
+		this.crew = openCrew(threads, options.kernel, this.slots.memory);
+	}
+
+	openDigest(): Digest {
+		return new Digest(this.crew, this.digests++);
+	}
+
+	async close(): Promise<void> {
+		await this.crew.close();
+	}
+}

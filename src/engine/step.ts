@@ -1,0 +1,73 @@
+import { createHash, type Hash } from "node:crypto";
+import type { AddCounts, Kernel } from "../kernel/kernel.ts";
+import type { Add } from "./slice.ts";
+
+/** A piece of work for one thread, on bytes that lie in the shared slots. */
+export type Step =
+	| { kind: "add"; slotOffset: number; adds: readonly Add[] }
+	/** `digest` names a file; its bytes come in order, all to one thread */
+	| { kind: "hash"; digest: number; byteOffset: number; byteLength: number }
+	| { kind: "finish"; digest: number };
+
+export interface StepResult {
+	/** of the adds, tensors with results that are not finite */
+	nonFinite: { tensor: string; counts: AddCounts }[];
+	/** of "finish": SHA-256 in hex */
+	sha256: string;
+	seconds: number;
+}
+
+/** Does steps in the thread it lives in. */
+export class StepRunner {
+	private readonly kernel: Kernel;
+	private readonly buffer: ArrayBufferLike;
+	private readonly hashes = new Map<number, Hash>();
+
+	constructor(kernel: Kernel, buffer: ArrayBufferLike) {
+		this.kernel = kernel;
+		this.buffer = buffer;
+	}
+
+	run(step: Step): StepResult {
+		const started = performance.now();
+		const result: StepResult = { nonFinite: [], sha256: "", seconds: 0 };
+		switch (step.kind) {
+			case "add":
+				result.nonFinite = this.add(step.slotOffset, step.adds);
+				break;
+			case "hash":
+				this.hashOf(step.digest).update(
+					this.view(step.byteOffset, step.byteLength),
+				);
+				break;
+			case "finish":
+				result.sha256 = this.hashOf(step.digest).digest("hex");
+				this.hashes.delete(step.digest);
+				break;
+		}
+		result.seconds = (performance.now() - started) / 1000;
+		return result;
+	}
+
+	private add(slotOffset: number, adds: readonly Add[]) {
+		const nonFinite: StepResult["nonFinite"] = [];
+		for (const { tensor, spec, base, delta, out } of adds) {
+			const [a, b, c] = [base, delta, out].map((place) =>
+				this.view(slotOffset + place.slotOffset, place.byteLength),
+			) as [Uint8Array, Uint8Array, Uint8Array];
+			const counts = this.kernel.add(spec, a, b, c);
+			if (counts.nonFinite > 0) nonFinite.push({ tensor, counts });
+		}
+		return nonFinite;
+	}
+
+	private hashOf(digest: number): Hash {
+		const hash = this.hashes.get(digest) ?? createHash("sha256");
+		this.hashes.set(digest, hash);
+		return hash;
+	}
+
+	private view(byteOffset: number, byteLength: number): Uint8Array {
+		return new Uint8Array(this.buffer, byteOffset, byteLength);
+	}
+}

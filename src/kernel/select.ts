@@ -1,0 +1,58 @@
+import { UsageError } from "../errors.ts";
+import { jsKernel } from "./js.ts";
+import { KERNEL_NAMES, type Kernel, type KernelName } from "./kernel.ts";
+
+/** How each kernel is opened; each throws an Error that says why where it does not run here. */
+const OPEN: Record<KernelName, (memory?: WebAssembly.Memory) => Kernel> = {
+	native: () => {
+		throw new Error("not there yet");
+	},
+	wasm: () => {
+		throw new Error("not there yet");
+	},
+	js: () => jsKernel,
+};
+
+/** Names the user's environment, before any flag. */
+const VARIABLE = "MERGE_DELTA_KERNEL";
+
+/** @param memory  where the operands will lie, if it is known */
+export function openKernel(
+	name: KernelName,
+	memory?: WebAssembly.Memory,
+): Kernel {
+	return OPEN[name](memory);
+}
+
+/**
+ * The kernel to use: the one that is named, or else the fastest that runs here.
+ *
+ * @throws {UsageError} where one is named that does not
+ */
+export function chooseKernel(name: KernelName | "auto"): KernelName {
+	if (name !== "auto") return insist(name, "--kernel");
+	const wished = process.env[VARIABLE];
+	if (wished && wished !== "auto") return insist(wished, VARIABLE);
+	return KERNEL_NAMES.find((each) => whyNot(each) === null) ?? "js";
+}
+
+/** Why a kernel does not run here; null where it does. */
+export function whyNot(name: KernelName): string | null {
+	try {
+		openKernel(name);
+		return null;
+	} catch (error) {
+		return error instanceof Error ? error.message : String(error);
+	}
+}
+
+function insist(name: string, where: string): KernelName {
+	const known = KERNEL_NAMES.find((each) => each === name);
+	const reason = known ? whyNot(known) : "there is no such kernel";
+	if (known && reason === null) return known;
+	throw new UsageError({
+		where,
+		what: `cannot use the kernel ${JSON.stringify(name)}: ${reason}`,
+		remedy: "Leave the choice to merge-delta, or see merge-delta doctor",
+	});
+}
