@@ -8,7 +8,12 @@ import {
 	encodeF16,
 } from "../tensor/float.ts";
 import { halvesAdder } from "./js-halves.ts";
-import type { AddCounts, AddSpec, Kernel } from "./kernel.ts";
+import {
+	type AddCounts,
+	type AddSpec,
+	checkLengths,
+	type Kernel,
+} from "./kernel.ts";
 
 type Read = (view: DataView, byteOffset: number) => number;
 type Write = (view: DataView, byteOffset: number, value: number) => void;
@@ -45,10 +50,8 @@ const CAST: Record<FloatDtype, (value: number) => number> = {
 export const jsKernel: Kernel = {
 	name: "js",
 	add(spec, base, delta, out) {
+		checkLengths(spec, base, delta, out);
 		const count = out.length / elementByteLength(spec.out);
-		checkLength("base", base, spec.base, count);
-		checkLength("delta", delta, spec.delta, count);
-		checkLength("out", out, spec.out, count);
 		const halves = halvesAdder(spec, [base, delta, out]);
 		if (halves !== null) return halves(base, delta, out);
 		return addElements(spec, viewOf(base), viewOf(delta), viewOf(out), count);
@@ -100,17 +103,4 @@ const OVERFLOW: Record<FloatDtype, number> = {
 
 function viewOf(bytes: Uint8Array): DataView {
 	return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function checkLength(
-	operand: string,
-	bytes: Uint8Array,
-	dtype: FloatDtype,
-	count: number,
-): void {
-	const expected = count * elementByteLength(dtype);
-	if (bytes.length !== expected)
-		throw new RangeError(
-			`${operand} holds ${bytes.length} bytes, expected ${expected} of ${dtype}`,
-		);
 }

@@ -1,4 +1,4 @@
-import type { FloatDtype } from "../tensor/dtype.ts";
+import { elementByteLength, type FloatDtype } from "../tensor/dtype.ts";
 
 /**
  * What to compute for each element: cast each operand to `cast` (null: leave it), add exactly, and round
@@ -40,4 +40,22 @@ export interface Kernel {
 		delta: Uint8Array,
 		out: Uint8Array,
 	): AddCounts;
+}
+
+/** @throws {RangeError} unless the arrays hold the same number of whole elements */
+export function checkLengths(
+	spec: AddSpec,
+	base: Uint8Array,
+	delta: Uint8Array,
+	out: Uint8Array,
+): void {
+	const count = out.length / elementByteLength(spec.out);
+	for (const [operand, bytes] of Object.entries({ base, delta, out })) {
+		const dtype = spec[operand as "base" | "delta" | "out"];
+		const expected = Math.floor(count) * elementByteLength(dtype);
+		if (bytes.length !== expected)
+			throw new RangeError(
+				`${operand} holds ${bytes.length} bytes, expected ${expected} of ${dtype}`,
+			);
+	}
 }

@@ -1,0 +1,102 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { jsKernel } from "./js.ts";
+import { type AddSpec, checkLengths, type Kernel } from "./kernel.ts";
+import { nativeKernelFile } from "./native/location.ts";
+
+/** The interface of `native/addon.c`; another version is refused. */
+const INTERFACE_VERSION = 1;
+/** As `native/floats.h` numbers them. */
+const DTYPES = ["F16", "BF16", "F32"];
+const NO_CAST = -1;
+/** Forces a lower level than the processor has, so that each can be tested. */
+const VARIABLE = "MERGE_DELTA_SIMD";
+
+interface Addon {
+	interfaceVersion: number;
+	levels(): string[];
+	add(
+		level: number,
+		baseType: number,
+		deltaType: number,
+		cast: number,
+		outType: number,
+		base: Uint8Array,
+		delta: Uint8Array,
+		out: Uint8Array,
+		counts: Float64Array,
+	): void;
+}
+
+export interface NativeKernel extends Kernel {
+	/** the instructions it uses: `avx512`, `avx2`, `neon` or `scalar` */
+	readonly level: string;
+	/** all that this processor has, the fastest first */
+	readonly levels: readonly string[];
+}
+
+/**
+ * Open the kernel that was compiled for this machine.
+ *
+ * @param file  default: where the build puts it
+ * @throws {Error} that says why, where it is absent, broken, of another version, or wrong
+ */
+export function openNativeKernel(file = nativeKernelFile()): NativeKernel {
+	const addon = load(file);
+	const levels = addon.levels();
+	const wished = process.env[VARIABLE] || levels[0];
+	const level = levels.indexOf(wished ?? "");
+	if (level < 0)
+		throw new Error(`${VARIABLE}=${wished}: this machine has ${levels}`);
+	const counts = new Float64Array(2);
+	const kernel: NativeKernel = {
+		...{ name: "native", level: levels[level] as string, levels },
+		add(spec, base, delta, out) {
+			const types = typeNumbers(spec);
+			if (types === null) return jsKernel.add(spec, base, delta, out);
+			checkLengths(spec, base, delta, out);
+			addon.add(level, ...types, base, delta, out, counts);
+			const [nonFinite = 0, overflowed = 0] = counts;
+			return { nonFinite, overflowed };
+		},
+	};
+	checkSums(kernel, file);
+	return kernel;
+}
+
+function load(file: string): Addon {
+	if (!existsSync(file)) throw new Error(`${file} is not there`);
+	let addon: Addon;
+	try {
+		addon = createRequire(import.meta.url)(file);
+	} catch (error) {
+		const reason = error instanceof Error ? error.message : String(error);
+		throw new Error(`${file} does not load: ${reason.split("\n")[0]}`);
+	}
+	if (addon.interfaceVersion !== INTERFACE_VERSION)
+		throw new Error(`${file} is of another version: build it again`);
+	return addon;
+}
+
+/** Null where a type is none of the kernel's. */
+function typeNumbers({ base, delta, cast, out }: AddSpec) {
+	const numbers = [base, delta, cast, out].map((dtype) =>
+		dtype === null ? NO_CAST : DTYPES.indexOf(dtype),
+	);
+	const unknown = numbers.some((n, i) => n < 0 && (i !== 2 || cast !== null));
+	return unknown ? null : (numbers as [number, number, number, number]);
+}
+
+/** A kernel that was built wrongly must not be used: a few sums that rounding errors would show. */
+function checkSums(kernel: Kernel, file: string): void {
+	const bytes = Uint8Array.from({ length: 4096 }, (_, i) => (i * 167) >> 2);
+	for (const dtype of ["F16", "BF16", "F32"] as const) {
+		const spec = { base: dtype, delta: dtype, cast: null, out: dtype };
+		const [found, expected] = [new Uint8Array(4000), new Uint8Array(4000)];
+		const [base, delta] = [bytes.subarray(0, 4000), bytes.subarray(96)];
+		kernel.add(spec, base, delta, found);
+		jsKernel.add(spec, base, delta, expected);
+		if (Buffer.compare(found, expected) !== 0)
+			throw new Error(`${file} adds ${dtype} wrongly: build it again`);
+	}
+}

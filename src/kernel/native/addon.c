@@ -1,0 +1,100 @@
+// The door between JavaScript and the sums: everything that comes in is checked here.
+#include "floats.h"
+#include "sums.h"
+#include <node_api.h>
+
+// Raised whenever the functions or their arguments change; the loader refuses any other.
+#define INTERFACE_VERSION 1
+
+#define ARGUMENTS 9
+
+typedef struct {
+	uint8_t *data;
+	size_t length;
+} bytes;
+
+static napi_value refuse(napi_env env, const char *message) {
+	napi_throw_range_error(env, "ERR_KERNEL_ARGUMENTS", message);
+	return NULL;
+}
+
+static bool get_bytes(napi_env env, napi_value value, napi_typedarray_type expected, bytes *found) {
+	napi_typedarray_type type;
+	bool is_typed_array = false;
+	void *data = NULL;
+	if (napi_is_typedarray(env, value, &is_typed_array) != napi_ok || !is_typed_array) return false;
+	if (napi_get_typedarray_info(env, value, &type, &found->length, &data, NULL, NULL) != napi_ok) return false;
+	found->data = data;
+	return type == expected;
+}
+
+static bool get_int(napi_env env, napi_value value, int least, int most, int *found) {
+	int32_t number;
+	if (napi_get_value_int32(env, value, &number) != napi_ok) return false;
+	*found = number;
+	return number >= least && number <= most;
+}
+
+static bool overlap(bytes a, bytes b) {
+	return a.length > 0 && b.length > 0 && a.data < b.data + b.length && b.data < a.data + a.length;
+}
+
+static int level_count(void) {
+	int count = 0;
+	while (levels()[count]) count++;
+	return count;
+}
+
+// add(level, baseType, deltaType, cast, outType, base, delta, out, counts): counts gets two numbers
+static napi_value add(napi_env env, napi_callback_info info) {
+	size_t given = ARGUMENTS;
+	napi_value argument[ARGUMENTS];
+	if (napi_get_cb_info(env, info, &given, argument, NULL, NULL) != napi_ok || given != ARGUMENTS)
+		return refuse(env, "nine arguments are needed");
+	int level_index;
+	spec what;
+	if (!get_int(env, argument[0], 0, level_count() - 1, &level_index)) return refuse(env, "no such level");
+	if (!get_int(env, argument[1], 0, DTYPE_COUNT - 1, &what.base) || !get_int(env, argument[2], 0, DTYPE_COUNT - 1, &what.delta) ||
+		!get_int(env, argument[3], NO_CAST, DTYPE_COUNT - 1, &what.cast) || !get_int(env, argument[4], 0, DTYPE_COUNT - 1, &what.out))
+		return refuse(env, "no such dtype");
+	bytes base, delta, out, count_to;
+	if (!get_bytes(env, argument[5], napi_uint8_array, &base) || !get_bytes(env, argument[6], napi_uint8_array, &delta) ||
+		!get_bytes(env, argument[7], napi_uint8_array, &out))
+		return refuse(env, "operands and result must be Uint8Arrays");
+	if (!get_bytes(env, argument[8], napi_float64_array, &count_to) || count_to.length != 2)
+		return refuse(env, "the counts need a Float64Array of two");
+	size_t count = out.length / width_of(what.out);
+	if (count * width_of(what.out) != out.length || count * width_of(what.base) != base.length || count * width_of(what.delta) != delta.length)
+		return refuse(env, "operands and result must hold the same number of whole elements");
+	if (overlap(out, base) || overlap(out, delta)) return refuse(env, "the result must not lie over an operand");
+	counts total = add_arrays(levels()[level_index], what, base.data, delta.data, out.data, count);
+	memcpy(count_to.data, &total, sizeof total);
+	return NULL;
+}
+
+// levels(): their names, the fastest first
+static napi_value level_names(napi_env env, napi_callback_info info) {
+	(void)info;
+	napi_value names, name;
+	if (napi_create_array(env, &names) != napi_ok) return NULL;
+	for (int i = 0; i < level_count(); i++)
+		if (napi_create_string_utf8(env, levels()[i]->name, NAPI_AUTO_LENGTH, &name) != napi_ok ||
+			napi_set_element(env, names, (uint32_t)i, name) != napi_ok)
+			return NULL;
+	return names;
+}
+
+static bool export_function(napi_env env, napi_value exports, const char *name, napi_callback function) {
+	napi_value value;
+	return napi_create_function(env, name, NAPI_AUTO_LENGTH, function, NULL, &value) == napi_ok &&
+		   napi_set_named_property(env, exports, name, value) == napi_ok;
+}
+
+NAPI_MODULE_INIT() {
+	napi_value version;
+	if (napi_create_int32(env, INTERFACE_VERSION, &version) != napi_ok ||
+		napi_set_named_property(env, exports, "interfaceVersion", version) != napi_ok ||
+		!export_function(env, exports, "add", add) || !export_function(env, exports, "levels", level_names))
+		return NULL;
+	return exports;
+}

@@ -1,0 +1,107 @@
+#include "sums.h"
+#include "floats.h"
+
+// So many elements stay in the first cache while they are looked at again.
+#define RUN 2048
+
+size_t width_of(int dtype) { return dtype == F32 ? 4 : 2; }
+
+static float read_as_f32(int dtype, const uint8_t *at) {
+	uint16_t half;
+	uint32_t word;
+	if (dtype == F32) {
+		memcpy(&word, at, 4);
+		return float_of(word);
+	}
+	memcpy(&half, at, 2);
+	return dtype == F16 ? decode_f16(half) : decode_bf16(half);
+}
+
+static void decode(int dtype, const uint8_t *from, float *to, size_t count) {
+	switch (dtype) {
+	case F16:
+		for (size_t i = 0; i < count; i++) to[i] = read_as_f32(F16, from + 2 * i);
+		break;
+	case BF16:
+		for (size_t i = 0; i < count; i++) to[i] = read_as_f32(BF16, from + 2 * i);
+		break;
+	default: memcpy(to, from, 4 * count);
+	}
+}
+
+static void cast_to(int dtype, float *values, size_t count) {
+	if (dtype == F16)
+		for (size_t i = 0; i < count; i++) values[i] = decode_f16(encode_f16(values[i]));
+	if (dtype == BF16)
+		for (size_t i = 0; i < count; i++) values[i] = decode_bf16(encode_bf16(values[i]));
+}
+
+static void encode(int dtype, const float *from, uint8_t *to, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		if (dtype == F32) {
+			float value = canonical_f32(from[i]);
+			memcpy(to + 4 * i, &value, 4);
+		} else {
+			uint16_t half = dtype == F16 ? encode_f16(from[i]) : encode_bf16(from[i]);
+			memcpy(to + 2 * i, &half, 2);
+		}
+	}
+}
+
+static void add_mixed(spec what, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+	float a[RUN], b[RUN];
+	decode(what.base, base, a, count);
+	decode(what.delta, delta, b, count);
+	cast_to(what.cast, a, count);
+	cast_to(what.cast, b, count);
+	int base_type = what.cast == NO_CAST ? what.base : what.cast;
+	int delta_type = what.cast == NO_CAST ? what.delta : what.cast;
+	// Binary32 has twice the places of a half float and two more, so that rounding the sum of two of one
+	// type twice is rounding it once (Figueroa 1995); other sums must not be rounded to nearest twice.
+	bool exact_enough = what.out == F32 || (base_type == what.out && delta_type == what.out);
+	if (exact_enough)
+		for (size_t i = 0; i < count; i++) a[i] += b[i];
+	else
+		for (size_t i = 0; i < count; i++) a[i] = add_to_odd(a[i], b[i]);
+	encode(what.out, a, out, count);
+}
+
+static void count_run(spec what, const uint8_t *base, const uint8_t *delta, const uint8_t *out, size_t count, counts *total) {
+	for (size_t i = 0; i < count; i++) {
+		if (is_finite(read_as_f32(what.out, out + i * width_of(what.out)))) continue;
+		total->non_finite++;
+		if (is_finite(read_as_f32(what.base, base + i * width_of(what.base))) &&
+			is_finite(read_as_f32(what.delta, delta + i * width_of(what.delta))))
+			total->overflowed++;
+	}
+}
+
+counts add_arrays(const level *fast, spec what, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+	counts total = {0, 0};
+	bool same = what.base == what.out && what.delta == what.out && (what.cast == NO_CAST || what.cast == what.out);
+	for (size_t first = 0; first < count; first += RUN) {
+		size_t length = count - first < RUN ? count - first : RUN;
+		const uint8_t *a = base + first * width_of(what.base), *b = delta + first * width_of(what.delta);
+		uint8_t *c = out + first * width_of(what.out);
+		int suspicious = 1;
+		if (same) suspicious = fast->add[what.out](a, b, c, length);
+		else add_mixed(what, a, b, c, length);
+		if (suspicious) count_run(what, a, b, c, length, &total);
+	}
+	return total;
+}
+
+static int add_f16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+	add_mixed((spec){F16, F16, NO_CAST, F16}, base, delta, out, count);
+	return 1;
+}
+static int add_bf16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+	add_mixed((spec){BF16, BF16, NO_CAST, BF16}, base, delta, out, count);
+	return 1;
+}
+static int add_f32(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+	add_mixed((spec){F32, F32, NO_CAST, F32}, base, delta, out, count);
+	return 1;
+}
+
+const level scalar_level = {"scalar", {add_f16, add_bf16, add_f32}};

@@ -1,0 +1,34 @@
+// Sums of arrays. `count` elements at any address; results that are NaN or infinite are counted, and of
+// those the ones whose operands were both finite.
+#ifndef MERGE_DELTA_SUMS_H
+#define MERGE_DELTA_SUMS_H
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+	double non_finite;
+	double overflowed;
+} counts;
+
+typedef struct {
+	int base, delta, cast, out;
+} spec;
+
+// Adds `count` elements of one type, as fast as the machine can.
+// Returns nonzero where a result may not be finite, so that the caller counts.
+typedef int (*adder)(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count);
+
+typedef struct {
+	const char *name;
+	adder add[3]; // by dtype
+} level;
+
+// The levels this processor has, the fastest first; ends with the one that every processor has.
+const level *const *levels(void);
+
+size_t width_of(int dtype);
+
+// Adds and counts; `fast` is used where it serves the spec.
+counts add_arrays(const level *fast, spec what, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count);
+
+#endif
