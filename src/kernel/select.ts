@@ -2,13 +2,12 @@ import { UsageError } from "../errors.ts";
 import { jsKernel } from "./js.ts";
 import { KERNEL_NAMES, type Kernel, type KernelName } from "./kernel.ts";
 import { openNativeKernel } from "./native.ts";
+import { openWasmKernel } from "./wasm.ts";
 
 /** How each kernel is opened; each throws an Error that says why where it does not run here. */
 const OPEN: Record<KernelName, (memory?: WebAssembly.Memory) => Kernel> = {
 	native: () => openNativeKernel(),
-	wasm: () => {
-		throw new Error("not there yet");
-	},
+	wasm: openWasmKernel,
 	js: () => jsKernel,
 };
 

@@ -22,12 +22,11 @@ static inline uint32_t bits_of(float value) {
 
 static inline float decode_f16(uint16_t half) {
 	uint32_t sign = (uint32_t)(half & 0x8000) << 16;
-	uint32_t magnitude = half & 0x7fff;
-	if (magnitude >= 0x7c00) // infinity or NaN
-		return float_of(sign | 0x7f800000 | (magnitude << 13));
-	// Put the fraction where binary32 has it; the multiplication sets the exponent right, and normalises
-	// what is subnormal in binary16.
-	return float_of(sign | bits_of(float_of(magnitude << 13) * 0x1p112f));
+	uint32_t shifted = (uint32_t)(half & 0x7fff) << 13;
+	uint32_t normal = shifted + 0x38000000 + (shifted >= 0x0f800000 ? 0x38000000 : 0); // infinity and NaN
+	// Subnormal: the fraction behind 2^-14, which is then taken away; never slow subnormals of binary32.
+	uint32_t subnormal = bits_of(float_of(shifted + 0x38800000) - 0x1p-14f);
+	return float_of(sign | (shifted >= 0x00800000 ? normal : subnormal));
 }
 
 static inline float decode_bf16(uint16_t half) { return float_of((uint32_t)half << 16); }
