@@ -1,6 +1,7 @@
 export { CONVENTIONS, type ConventionId } from "./delta/convention.ts";
 export type { MergePlan } from "./delta/plan.ts";
 export { sumsOf } from "./delta/plan.ts";
+export { type DoctorReport, doctor } from "./doctor.ts";
 export type { EngineChoices } from "./engine/engine-options.ts";
 export type { Manifest } from "./engine/manifest.ts";
 export type { Progress } from "./engine/run-plan.ts";

@@ -35,6 +35,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 		"tensor",
 		"errors",
 		"operation",
+		"version",
 	],
 	index: [
 		"operation",
@@ -48,7 +49,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 	],
 	cli: ["index"],
 };
-const OPERATIONS = ["merge", "plan", "verify", "inspect"];
+const OPERATIONS = ["merge", "plan", "verify", "inspect", "doctor"];
 const PACKAGES: Record<string, readonly string[]> = {
 	cli: ["yargs", "cli-progress"],
 };

@@ -26,6 +26,7 @@ test("the public API is what it was", () => {
 		"UsageError",
 		"VERSION",
 		"VerificationError",
+		"doctor",
 		"formatShape",
 		"inspect",
 		"merge",

@@ -1,3 +1,5 @@
+import { UsageError } from "../index.ts";
+
 /** `2.2 GB`: decimal, as disks and the Hub count. */
 export function formatBytes(bytes: number): string {
 	const units = ["B", "kB", "MB", "GB", "TB"];
@@ -9,6 +11,29 @@ export function formatBytes(bytes: number): string {
 	}
 	const digits = unit === 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
 	return `${value.toFixed(digits)} ${units[unit]}`;
+}
+
+const UNIT_BYTES: Record<string, number> = {
+	...{ "": 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9 },
+	...{ KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30 },
+};
+
+/**
+ * `48MB`, `1.5 GiB`, `1000`: whole bytes.
+ *
+ * @throws {UsageError}
+ */
+export function parseBytes(where: string, text: string): number {
+	const [, number, unit = ""] = /^([\d.]+)\s*([a-z]*)$/i.exec(text) ?? [];
+	const bytes = Math.floor(
+		Number(number) * (UNIT_BYTES[unit.toUpperCase()] ?? Number.NaN),
+	);
+	if (!Number.isSafeInteger(bytes))
+		throw new UsageError({
+			...{ where, what: "no amount of bytes", found: JSON.stringify(text) },
+			expected: "a number with B, kB, MB, GB, KiB, MiB or GiB",
+		});
+	return bytes;
 }
 
 /** `1 shard`, `3 shards` */

@@ -2,12 +2,16 @@ import yargs, { type Argv } from "yargs";
 import {
 	CONVENTIONS,
 	type ConventionId,
+	DIRECT_IO,
 	FLOAT_DTYPES,
 	type FloatDtype,
+	KERNEL_NAMES,
 	MergeDeltaError,
 	UsageError,
 	VERSION,
 } from "../index.ts";
+import { doctorCommand } from "./doctor-command.ts";
+import { parseBytes } from "./format.ts";
 import { inspectCommand } from "./inspect-command.ts";
 import { mergeCommand } from "./merge-command.ts";
 import { planCommand } from "./plan-command.ts";
@@ -76,7 +80,18 @@ function build(run: Run, signal: AbortSignal): Argv {
 			["merge", "$0"],
 			"merge base and delta into a new folder",
 			(y) =>
-				inputOptions(y)
+				engineOptions(inputOptions(y))
+					.option("kernel", {
+						choices: ["auto", ...KERNEL_NAMES] as const,
+						default: "auto" as const,
+						describe: "implementation of the sums; all give the same bytes",
+					})
+					.option("input-sums", {
+						type: "boolean",
+						default: true,
+						describe:
+							"take the checksums of the inputs too; --no-input-sums saves two thirds of the hashing",
+					})
 					.option("out", {
 						alias: "target-model-path",
 						type: "string",
@@ -112,7 +127,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 			"verify <dir>",
 			"check a merged model against its checksums",
 			(y) =>
-				y
+				engineOptions(y)
 					.positional("dir", {
 						type: "string",
 						demandOption: true,
@@ -125,6 +140,12 @@ function build(run: Run, signal: AbortSignal): Argv {
 					}),
 			(args) => run((terminal) => verifyCommand(args, terminal, signal)),
 		)
+		.command(
+			"doctor",
+			"show what this machine offers to a merge",
+			(y) => y,
+			() => run((terminal) => doctorCommand(terminal)),
+		)
 		.options({
 			json: {
 				type: "boolean",
@@ -135,7 +156,10 @@ function build(run: Run, signal: AbortSignal): Argv {
 				type: "boolean",
 				describe: "say nothing but results and errors",
 			},
-			verbose: { type: "boolean", describe: "show where an error arose" },
+			verbose: {
+				type: "boolean",
+				describe: "show where the time went, and where an error arose",
+			},
 			color: {
 				type: "boolean",
 				default: true,
@@ -174,7 +198,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 		});
 }
 
-function inputOptions(y: Argv) {
+function inputOptions<T>(y: Argv<T>) {
 	return y
 		.option("base", {
 			alias: "base-model-path",
@@ -203,5 +227,26 @@ function inputOptions(y: Argv) {
 			coerce: (dtype: string | undefined) =>
 				dtype?.toUpperCase() as FloatDtype | undefined,
 			describe: "type of the merged tensors; default: the convention's",
+		});
+}
+
+/** How the machine is used; no choice changes a byte of the result. */
+function engineOptions<T>(y: Argv<T>) {
+	return y
+		.option("threads", {
+			type: "number",
+			requiresArg: true,
+			describe: "for sums and checksums; default: one for each core",
+		})
+		.option("memory", {
+			type: "string",
+			requiresArg: true,
+			coerce: (text: string) => parseBytes("--memory", text),
+			describe: "most that all buffers may take, as 48MB; default 256MB",
+		})
+		.option("direct-io", {
+			choices: DIRECT_IO,
+			default: "auto" as const,
+			describe: "bypass the page cache; auto: where that is faster",
 		});
 }

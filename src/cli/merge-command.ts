@@ -1,4 +1,4 @@
-import { type MergeOptions, merge } from "../index.ts";
+import { type MergeOptions, type MergePerformance, merge } from "../index.ts";
 import { formatBytes, plural } from "./format.ts";
 import { openProgress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
@@ -11,8 +11,14 @@ export async function mergeCommand(
 	const progress = openProgress(terminal);
 	const started = performance.now();
 	const { base, delta, out, convention, dtype, allowNonFinite } = options;
-	const { manifest, warnings } = await merge({
+	const { kernel, threads, memory, directIo, inputSums } = options;
+	const {
+		manifest,
+		warnings,
+		performance: used,
+	} = await merge({
 		...{ base, delta, out, convention, dtype, allowNonFinite },
+		...{ kernel, threads, memory, directIo, inputSums },
 		signal,
 		onProgress: (at) => progress.update(at),
 	}).finally(() => progress.stop());
@@ -25,7 +31,21 @@ export async function mergeCommand(
 	terminal.note(
 		`convention ${manifest.convention}: ${manifest.sums.join(", ")}`,
 	);
+	if (terminal.options.verbose) tellPerformance(used, terminal);
 	terminal.note(`check it at any time: merge-delta verify ${out}`);
-	terminal.document({ ok: true, out, manifest, warnings });
+	terminal.document({ ok: true, out, manifest, warnings, performance: used });
 	return 0;
+}
+
+function tellPerformance(
+	{ kernel, threads, directInputs, seconds }: MergePerformance,
+	terminal: Terminal,
+): void {
+	terminal.note(
+		`kernel ${kernel}, ${plural(threads, "thread")}, ${plural(directInputs, "input")} read past the page cache`,
+	);
+	const stages = Object.entries(seconds).map(
+		([stage, spent]) => `${stage} ${spent.toFixed(2)} s`,
+	);
+	terminal.note(`${stages.join(", ")} (side by side)`);
 }

@@ -1,4 +1,9 @@
-import { printable, type VerifiedFile, verify } from "../index.ts";
+import {
+	printable,
+	type VerifiedFile,
+	type VerifyOptions,
+	verify,
+} from "../index.ts";
 import { plural } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -11,13 +16,20 @@ const WORDS: Record<VerifiedFile["status"], string> = {
 };
 
 export async function verifyCommand(
-	{ dir, allowExtra }: { dir: string; allowExtra: boolean },
+	{
+		dir,
+		allowExtra,
+		threads,
+		memory,
+		directIo,
+	}: VerifyOptions & {
+		dir: string;
+	},
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
 	const report = await verify(dir, {
-		allowExtra,
-		signal,
+		...{ allowExtra, threads, memory, directIo, signal },
 		onFile: ({ fileName, status }) => {
 			if (status === "OK" && terminal.options.quiet) return;
 			const color = status === "OK" ? "green" : "red";

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { jsKernel } from "../../src/kernel/js.ts";
 import type { AddSpec } from "../../src/kernel/kernel.ts";
 import { FLOAT_DTYPES, type FloatDtype } from "../../src/tensor/dtype.ts";
 import { CANONICAL_NAN } from "../../src/tensor/float.ts";
+import { KERNELS } from "./kernels.ts";
 
 /** Fraction and exponent widths, from which the reference below knows everything about a type. */
 const FIELDS: Record<
@@ -158,7 +158,7 @@ const specs = FLOAT_DTYPES.flatMap((base) =>
 	),
 );
 
-describe.each([jsKernel])("$name kernel", (kernel) => {
+describe.each(KERNELS)("$title kernel", ({ kernel }) => {
 	test("all dtype mixes and casts, edges and random patterns, against exact arithmetic", () => {
 		for (const spec of specs) {
 			const operand = (dtype: FloatDtype) =>

@@ -1,0 +1,89 @@
+import { createHash, randomBytes } from "node:crypto";
+import { expect, test } from "vitest";
+import { type Crew, openCrew } from "../../src/engine/crew.ts";
+import { Digest } from "../../src/engine/digest.ts";
+import { Slots } from "../../src/engine/slots.ts";
+
+const BYTES = randomBytes(2 ** 20);
+
+async function withCrew(
+	threads: number,
+	use: (crew: Crew, slots: Slots) => Promise<void>,
+) {
+	const slots = new Slots(4, 2 ** 20);
+	const crew = openCrew(threads, "js", slots.memory);
+	await use(crew, slots).finally(() => crew.close());
+}
+
+test.each([0, 1, 3])(
+	"%s threads hash files whose pieces come in any order",
+	(threads) =>
+		withCrew(threads, async (crew, slots) => {
+			const slot = await slots.take();
+			slot.view(0, BYTES.length).set(BYTES);
+			const files = [0, 1, 2, 3].map((number) => new Digest(crew, number));
+			const placed = files.flatMap((digest, file) =>
+				Array.from({ length: 8 }, (_, i) => ({
+					place: digest.takePlace(),
+					begin: file * 1000 + i * 10_000,
+				})),
+			);
+			await Promise.all(
+				placed
+					.toReversed()
+					.map(({ place, begin }) =>
+						place.hash(slot.byteOffset + begin, 10_000),
+					),
+			);
+			for (const [file, digest] of files.entries()) {
+				const bytes = BYTES.subarray(file * 1000, file * 1000 + 80_000);
+				const expected = createHash("sha256").update(bytes).digest("hex");
+				expect(await digest.finish()).toBe(expected);
+			}
+		}),
+);
+
+test("a place that is given up does not hold back those behind it", () =>
+	withCrew(1, async (crew, slots) => {
+		const digest = new Digest(crew, 0);
+		const [first, second] = [digest.takePlace(), digest.takePlace()];
+		const hashed = second.hash((await slots.take()).byteOffset, 10);
+		first.skip();
+		await hashed;
+	}));
+
+test("an error in one thread ends all that was asked of the crew, and all that will be", () =>
+	withCrew(2, async (crew) => {
+		const wrong = { kind: "hash", digest: 0, byteOffset: 2 ** 40 } as const;
+		const steps = Array.from({ length: 8 }, (_, digest) =>
+			crew.perform({ ...wrong, digest, byteLength: 1 }),
+		);
+		for (const step of steps) await expect(step).rejects.toThrow(RangeError);
+		await expect(crew.perform({ kind: "finish", digest: 9 })).rejects.toThrow();
+	}));
+
+test("closing ends what is under way", async () => {
+	const slots = new Slots(1, 2 ** 20);
+	const crew = openCrew(1, "js", slots.memory);
+	const steps = Array.from({ length: 5 }, (_, digest) =>
+		crew.perform({ kind: "finish", digest }),
+	);
+	const settled = Promise.allSettled(steps);
+	await crew.close();
+	expect((await settled).at(-1)?.status).toBe("rejected");
+});
+
+test("slots are handed on in the order they are asked for", async () => {
+	const slots = new Slots(1, 1);
+	expect(slots.slotBytes).toBe(2 ** 16);
+	const slot = await slots.take();
+	const order: number[] = [];
+	const waiting = [1, 2].map(async (n) => {
+		const next = await slots.take();
+		order.push(n);
+		slots.give(next);
+	});
+	slots.give(slot);
+	await Promise.all(waiting);
+	expect(order).toEqual([1, 2]);
+});
