@@ -1,179 +1,229 @@
-import { execFileSync } from "node:child_process";
-import { mkdir, rm, writeFile } from "node:fs/promises";
-import { cpus, tmpdir } from "node:os";
+import { constants } from "node:fs";
+import { access, mkdir, rm } from "node:fs/promises";
+import { cpus, release, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import yargs from "yargs";
-import { jsKernel } from "../../src/kernel/js.ts";
-import { FLOOR_WAYS, moveBytes } from "./floor.ts";
+import { FLOOR_WAYS, type FloorWay, nameOf } from "./floor.ts";
+import { type KernelSpeed, measureKernels } from "./kernel-speed.ts";
 import { makeModels } from "./model.ts";
+import {
+	DROP_CACHES,
+	Race,
+	type Result,
+	type Runner,
+	runCommand,
+} from "./race.ts";
 
-const DIST = new URL("../../dist/src/index.js", import.meta.url).href;
-const TORCH_LOOP = fileURLToPath(new URL("torch_loop.py", import.meta.url));
 const GB = 1e9;
-
-/** One line of the result; `seconds` for the same output bytes everywhere. */
-interface Row {
-	what: string;
-	seconds: number;
-	peakMiB: number | null;
-}
+const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
 const options = await yargs(process.argv.slice(2))
 	.scriptName("npm run bench --")
+	.usage("Measure a merge beside the floor of this machine, in one run.")
 	.options({
 		size: { type: "number", default: 2, describe: "GB of each model" },
-		shards: { type: "number", default: 4 },
-		runs: { type: "number", default: 3, describe: "best of so many" },
-		dir: { type: "string", default: path.join(tmpdir(), "merge-delta-bench") },
+		shards: { type: "number", default: 4, describe: "files of each model" },
+		runs: { type: "number", default: 3, describe: "of each, in turn" },
+		dir: {
+			type: "string",
+			default: path.join(tmpdir(), "merge-delta-bench"),
+			describe: "where the models are made, and kept for the next time",
+		},
 		python: {
 			type: "string",
 			describe: "a Python with torch, to compare with",
 		},
-		json: { type: "boolean", default: false },
+		state: {
+			choices: ["cold", "warm", "both"] as const,
+			default: "both" as const,
+			describe: "of the page cache",
+		},
+		json: {
+			type: "boolean",
+			default: false,
+			describe: "one document on stdout",
+		},
 	})
 	.strict()
 	.parseAsync();
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 const out = path.join(options.dir, "out");
+const bytes = options.size * GB;
 
-async function dropCaches(): Promise<boolean> {
-	execFileSync("sync");
-	return writeFile("/proc/sys/vm/drop_caches", "3").then(
-		() => true,
-		() => false,
-	);
+function operation(name: "merge" | "verify", argument: unknown): Runner {
+	const args = [here("operation.mjs"), name, JSON.stringify(argument)];
+	return () => runCommand(process.execPath, args);
 }
 
-/** Best of several runs, the output folder removed before each. */
-async function best(
-	what: string,
-	cold: boolean,
-	makeFolder: boolean,
-	run: () => Promise<Omit<Row, "what">>,
-): Promise<Row> {
-	let fastest: Row | null = null;
-	for (let i = 0; i < options.runs; i++) {
-		await rm(out, { recursive: true, force: true });
-		if (makeFolder) await mkdir(out);
-		if (cold) await dropCaches();
-		else execFileSync("sync");
-		const row = { what, ...(await run()) };
-		say(`  ${what}: ${row.seconds.toFixed(2)} s`);
-		if (fastest === null || row.seconds < fastest.seconds) fastest = row;
-	}
-	return fastest as Row;
+function moving({ base, delta }: Models, way: FloorWay): Runner {
+	const args = [here("floor.ts"), base, delta, out, JSON.stringify(way)];
+	// As many threads for files as slices can be in flight.
+	const environment = { UV_THREADPOOL_SIZE: "32" };
+	return () =>
+		runCommand(process.execPath, ["--import", "tsx", ...args], environment);
 }
 
-async function measure(
-	models: { base: string; delta: string },
-	cold: boolean,
-): Promise<Row[]> {
-	const ways: Row[] = [];
-	for (const way of FLOOR_WAYS)
-		ways.push(
-			await best(
-				`floor, ${way.depth} slices of ${way.sliceBytes / 2 ** 20} MiB`,
-				cold,
-				true,
-				async () => ({
-					seconds: await moveBytes(models, out, way),
-					peakMiB: null,
-				}),
-			),
-		);
-	ways.sort((a, b) => a.seconds - b.seconds);
-	const rows = ways.slice(0, 1);
-	rows.push(
-		await best("merge-delta", cold, false, async () => {
-			const program = `
-				import { readFileSync } from "node:fs";
-				import { merge } from ${JSON.stringify(DIST)};
-				const started = performance.now();
-				await merge(${JSON.stringify({ ...models, out })});
-				const seconds = (performance.now() - started) / 1000;
-				// Not maxRSS: a process inherits that of the one which started it.
-				const peak = /VmHWM:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"));
-				console.log(seconds, Number(peak[1]) / 1024);`;
-			return twoNumbers(process.execPath, [
-				"--input-type=module",
-				"-e",
-				program,
-			]);
-		}),
-	);
+interface Models {
+	base: string;
+	delta: string;
+}
+
+function merging(models: Models, choices: object = {}): Runner {
+	return operation("merge", { ...models, out, ...choices });
+}
+
+function contenders(models: Models, single: Models): Map<string, Runner> {
+	const { base, delta } = models;
+	const list = new Map<string, Runner>([
+		["merge-delta", merging(models)],
+		["  outputs hashed only", merging(models, { inputSums: false })],
+		["  the same, in one file", merging(single, { inputSums: false })],
+		["  the same, wasm", merging(models, { inputSums: false, kernel: "wasm" })],
+		["  the same, js", merging(models, { inputSums: false, kernel: "js" })],
+		[
+			"  the same, --memory 48MB",
+			merging(models, { inputSums: false, memory: 48e6 }),
+		],
+	]);
 	const { python } = options;
-	if (python !== undefined)
-		rows.push(
-			await best("torch, shard by shard", cold, true, async () =>
-				twoNumbers(python, [TORCH_LOOP, models.base, models.delta, out]),
-			),
-		);
-	return rows;
+	if (python)
+		for (const [name, mode] of [
+			["torch, shard by shard", "loop"],
+			["torch, all in memory", "all"],
+		] as const)
+			list.set(name, () =>
+				runCommand(python, [here("torch_merge.py"), mode, base, delta, out]),
+			);
+	return list;
 }
 
-function twoNumbers(command: string, args: string[]): Omit<Row, "what"> {
-	const said = execFileSync(command, args, { encoding: "utf8" });
-	const [seconds = Number.NaN, peakMiB = Number.NaN] = said
-		.split(" ")
-		.map(Number);
-	return { seconds, peakMiB };
+async function measureState(
+	state: "cold" | "warm",
+	models: Models,
+	single: Models,
+): Promise<Result[]> {
+	const race = new Race({
+		state,
+		models: [models, single],
+		out,
+		runs: options.runs,
+		say,
+	});
+	const ways = FLOOR_WAYS.map((way): [string, Runner] => [
+		`floor: ${nameOf(way)}`,
+		moving(models, way),
+	]);
+	const floors = await race.best(ways, 3);
+	return race.run(floors, contenders(models, single));
 }
 
-/** GB/s of output of a kernel whose operands lie in cache. */
-function kernelSpeed(dtype: "F16" | "BF16" | "F32"): number {
-	const bytes = () => new Uint8Array(2 ** 20).map((_, i) => (i * 37) & 0x3b);
-	const [base, delta, sum] = [bytes(), bytes(), bytes()];
-	const spec = { base: dtype, delta: dtype, cast: null, out: dtype };
-	let fastest = 0;
-	for (let i = 0; i < 50; i++) {
-		const started = performance.now();
-		jsKernel.add(spec, base, delta, sum);
-		const speed = sum.length / (performance.now() - started) / 1e6;
-		fastest = Math.max(fastest, speed);
-	}
-	return fastest;
+async function measureVerify(models: Models): Promise<Result[]> {
+	await rm(out, { recursive: true, force: true });
+	await merging(models)();
+	const race = new Race({
+		state: "warm",
+		models: [{ base: out, delta: out }],
+		out: null,
+		runs: options.runs,
+		say,
+	});
+	const command = `ls ${out}/*.safetensors | xargs -P ${cpus().length} -n 1 sha256sum > /dev/null`;
+	return race.run(
+		new Map([
+			["sha256sum, in parallel", () => runCommand("/bin/sh", ["-c", command])],
+		]),
+		new Map([["merge-delta verify", operation("verify", out)]]),
+	);
 }
 
-const machine = `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim()}`;
-say(`${machine}, ${options.size} GB in ${options.shards} shards`);
+async function measureStart(): Promise<Result[]> {
+	const race = new Race({
+		state: "warm",
+		models: [],
+		out: null,
+		runs: 20,
+		say: () => {},
+	});
+	const cli = fileURLToPath(
+		new URL("../../dist/bin/merge-delta.js", import.meta.url),
+	);
+	return race.run(
+		new Map([["node -e 0", () => runCommand(process.execPath, ["-e", "0"])]]),
+		new Map([
+			[
+				"merge-delta --version",
+				() => runCommand(process.execPath, [cli, "--version"]),
+			],
+		]),
+	);
+}
+
+async function machine(): Promise<string> {
+	const cpu = `${cpus().length} × ${cpus()[0]?.model.trim()}`;
+	return `Node ${process.versions.node}, ${cpu}, ${process.platform} ${release()}, ${options.size} GB in ${options.shards} shards`;
+}
+
+const title = await machine();
+say(title);
 await mkdir(options.dir, { recursive: true });
-const folder = path.join(options.dir, `${options.size}-${options.shards}`);
-const models = await makeModels(folder, options.size * GB, options.shards);
-const canDrop = await dropCaches();
-const results: { cold?: Row[]; warm?: Row[] } = {};
-if (canDrop) results.cold = await measure(models, true);
-else say("cold: not measured, because only root can drop the page cache");
-results.warm = await measure(models, false);
-const kernels = (["F16", "BF16", "F32"] as const).map((dtype) => ({
-	dtype,
-	gbPerSecond: kernelSpeed(dtype),
-}));
+const folder = (shards: number) =>
+	path.join(options.dir, `${options.size}-${shards}`);
+const models = await makeModels(folder(options.shards), bytes, options.shards);
+const single = await makeModels(folder(1), bytes, 1);
+const canDrop = await access(DROP_CACHES, constants.W_OK).then(
+	() => true,
+	() => false,
+);
+const results: Record<string, Result[]> = {};
+if (options.state !== "warm") {
+	if (canDrop) results.cold = await measureState("cold", models, single);
+	else
+		say(
+			"cold: not measured, because only root can drop the page cache, on Linux",
+		);
+}
+if (options.state !== "cold")
+	results.warm = await measureState("warm", models, single);
+results.verify = await measureVerify(models);
+results.start = await measureStart();
+say("kernels");
+const kernels: KernelSpeed[] = measureKernels();
 await rm(out, { recursive: true, force: true });
 
-if (options.json) {
+if (options.json)
 	console.log(
 		JSON.stringify(
-			{ machine, size: options.size, shards: options.shards, results, kernels },
+			{ machine: title, runs: options.runs, bytes, results, kernels },
 			null,
 			2,
 		),
 	);
-} else {
-	console.log(
-		`${machine}, ${options.size} GB in ${options.shards} shards, best of ${options.runs}`,
-	);
-	for (const [state, rows] of Object.entries(results))
-		for (const { what, seconds, peakMiB } of rows) {
-			const ratio = seconds / (rows[0]?.seconds ?? Number.NaN);
-			const memory = peakMiB === null ? "" : `  ${peakMiB.toFixed(0)} MiB`;
-			console.log(
-				`${state}  ${what.padEnd(28)} ${seconds.toFixed(2).padStart(6)} s  ${(options.size / seconds).toFixed(2)} GB/s  ${ratio.toFixed(2)} × floor${memory}`,
-			);
-		}
-	for (const { dtype, gbPerSecond } of kernels)
+else {
+	console.log(`${title}, best (median) of ${options.runs}`);
+	for (const [state, rows] of Object.entries(results)) {
 		console.log(
-			`kernel js ${dtype}: ${gbPerSecond.toFixed(2)} GB/s of output in cache`,
+			`\n${state.padEnd(30)} seconds  (median)  GB/s  × first  CPU s/GB   MiB`,
+		);
+		for (const { what, best, median, cpuSeconds, peakMiB, ratio } of rows)
+			console.log(
+				[
+					what.slice(0, 30).padEnd(30),
+					best.toFixed(2).padStart(7),
+					`(${median.toFixed(2)})`.padStart(9),
+					(options.size / best).toFixed(2).padStart(5),
+					ratio.toFixed(2).padStart(8),
+					(cpuSeconds / options.size).toFixed(2).padStart(9),
+					(peakMiB?.toFixed(0) ?? "").padStart(6),
+				].join(" "),
+			);
+	}
+	console.log(
+		"\nkernels, one core, operands in cache                 GB/s of output",
+	);
+	for (const { kernel, sum, gbPerSecond } of kernels)
+		console.log(
+			`${kernel.padEnd(15)} ${sum.padEnd(30)} ${gbPerSecond.toFixed(2).padStart(8)}`,
 		);
 }
