@@ -47,7 +47,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 		"errors",
 		"version",
 	],
-	cli: ["index"],
+	cli: ["index", "version"],
 };
 const OPERATIONS = ["merge", "plan", "verify", "inspect", "doctor"];
 const PACKAGES: Record<string, readonly string[]> = {

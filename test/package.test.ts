@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import * as api from "../src/index.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const BIN = path.join(ROOT, "dist", "bin", "merge-delta.js");
+const BIN = path.join(ROOT, "dist", "bin", "merge-delta.cjs");
 const readJson = async (file: string) =>
 	JSON.parse(await readFile(path.join(ROOT, file), "utf8"));
 

@@ -8,10 +8,13 @@ import { Slots } from "./slots.ts";
 const SOLE_BYTES = 32 * 2 ** 20;
 /** Node runs so many file operations at once. */
 const IO_THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
+/** Slices of which all that waits is their reads and writes: two operations each, and never too few. */
+const IO_SLICES = Math.max(4, Math.ceil(IO_THREADS / 2));
 /** Room for a slice of the shortest kind, however its operands are strewn. */
 const LEAST_SLOT_BYTES = 2 ** 19;
-/** More in a slot has not helped any disk that was measured. */
+/** More has not helped any disk that was measured: in one slot, and in all. */
 const MAX_SLOT_BYTES = 24 * 2 ** 20;
+const MAX_USED_BYTES = 156 * 2 ** 20;
 
 /** Threads and memory, ready to run slices. Must be closed. */
 export class Engine {
@@ -29,10 +32,11 @@ export class Engine {
 				? 0
 				: Math.min(availableParallelism(), MAX_THREADS));
 		const count = Math.min(
-			Math.max(threads, 1) + IO_THREADS,
+			Math.max(threads, 1) + IO_SLICES,
 			Math.floor(options.memory / LEAST_SLOT_BYTES),
 		);
-		const share = Math.floor(options.memory / count / 2 ** 16) * 2 ** 16;
+		const used = Math.min(options.memory, MAX_USED_BYTES);
+		const share = Math.floor(used / count / 2 ** 16) * 2 ** 16;
 		const useful = Math.max(byteLength, LEAST_SLOT_BYTES);
 		this.slots = new Slots(count, Math.min(share, MAX_SLOT_BYTES, useful));
 		this.crew = openCrew(threads, options.kernel, this.slots.memory);

@@ -77,7 +77,8 @@ interface Issued {
 }
 
 const FIRST_SLICE_BYTES = 2 ** 22;
-const LEAST_SLICE_BYTES = 2 ** 18;
+/** Below this, handing a slice to other threads costs more than its arithmetic. */
+const LEAST_SLICE_BYTES = 2 ** 20;
 
 class Run {
 	private readonly plan: MergePlan;

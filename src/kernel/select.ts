@@ -34,11 +34,10 @@ export function chooseKernel(name: KernelName | "auto"): KernelName {
 	return KERNEL_NAMES.find((each) => whyNot(each) === null) ?? "js";
 }
 
-/** Why a kernel does not run here; null where it does. */
+/** Why a kernel does not run here, or not rightly; null where it does. */
 export function whyNot(name: KernelName): string | null {
 	try {
-		openKernel(name);
-		return null;
+		return whatIsWrong(openKernel(name));
 	} catch (error) {
 		return error instanceof Error ? error.message : String(error);
 	}
@@ -53,4 +52,19 @@ function insist(name: string, where: string): KernelName {
 		what: `cannot use the kernel ${JSON.stringify(name)}: ${reason}`,
 		remedy: "Leave the choice to merge-delta, or see merge-delta doctor",
 	});
+}
+
+/** A kernel that was built wrongly must not be used: a few sums that rounding errors would show. */
+export function whatIsWrong(kernel: Kernel): string | null {
+	const bytes = Uint8Array.from({ length: 4096 }, (_, i) => (i * 167) >> 2);
+	for (const dtype of ["F16", "BF16", "F32"] as const) {
+		const spec = { base: dtype, delta: dtype, cast: null, out: dtype };
+		const [found, expected] = [new Uint8Array(4000), new Uint8Array(4000)];
+		const [base, delta] = [bytes.subarray(0, 4000), bytes.subarray(96)];
+		kernel.add(spec, base, delta, found);
+		jsKernel.add(spec, base, delta, expected);
+		if (Buffer.compare(found, expected) !== 0)
+			return `it adds ${dtype} wrongly: build it again`;
+	}
+	return null;
 }

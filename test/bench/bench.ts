@@ -48,13 +48,16 @@ const options = await yargs(process.argv.slice(2))
 	.strict()
 	.parseAsync();
 
+/** As the command sets it for itself. */
+const COMMAND_ENVIRONMENT = { UV_THREADPOOL_SIZE: "24" };
+
 const say = (line: string) => process.stderr.write(`${line}\n`);
 const out = path.join(options.dir, "out");
 const bytes = options.size * GB;
 
 function operation(name: "merge" | "verify", argument: unknown): Runner {
 	const args = [here("operation.mjs"), name, JSON.stringify(argument)];
-	return () => runCommand(process.execPath, args);
+	return () => runCommand(process.execPath, args, COMMAND_ENVIRONMENT);
 }
 
 function moving({ base, delta }: Models, way: FloorWay): Runner {
@@ -147,7 +150,7 @@ async function measureStart(): Promise<Result[]> {
 		say: () => {},
 	});
 	const cli = fileURLToPath(
-		new URL("../../dist/bin/merge-delta.js", import.meta.url),
+		new URL("../../dist/bin/merge-delta.cjs", import.meta.url),
 	);
 	return race.run(
 		new Map([["node -e 0", () => runCommand(process.execPath, ["-e", "0"])]]),

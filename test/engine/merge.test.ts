@@ -23,7 +23,7 @@ import {
 import { scratchFolder } from "../end-to-end/run.ts";
 
 const BIN = fileURLToPath(
-	new URL("../../dist/bin/merge-delta.js", import.meta.url),
+	new URL("../../dist/bin/merge-delta.cjs", import.meta.url),
 );
 
 /** A model of one F16 tensor of zeros, as a sparse file. */

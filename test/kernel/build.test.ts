@@ -5,9 +5,10 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
+import { jsKernel } from "../../src/kernel/js.ts";
 import { nativeKernelFile } from "../../src/kernel/native/location.ts";
 import { openNativeKernel } from "../../src/kernel/native.ts";
-import { chooseKernel, whyNot } from "../../src/kernel/select.ts";
+import { chooseKernel, whatIsWrong, whyNot } from "../../src/kernel/select.ts";
 import { scratchFolder } from "../end-to-end/run.ts";
 
 const require = createRequire(import.meta.url);
@@ -36,6 +37,19 @@ describe("the choice of a kernel", () => {
 		expect(() => chooseKernel("auto")).toThrow(/MERGE_DELTA_KERNEL.*abacus/);
 		delete process.env.MERGE_DELTA_KERNEL;
 	});
+});
+
+test("a kernel whose last bit is wrong is found out", () => {
+	expect(whatIsWrong(jsKernel)).toBe(null);
+	const truncating = {
+		...jsKernel,
+		add(...given: Parameters<typeof jsKernel.add>) {
+			const counts = jsKernel.add(...given);
+			given[3][0] = (given[3][0] as number) ^ 1;
+			return counts;
+		},
+	};
+	expect(whatIsWrong(truncating)).toMatch(/adds F16 wrongly/);
 });
 
 describe("the native kernel", () => {

@@ -1,0 +1,252 @@
+import yargs, { type Argv } from "yargs";
+import {
+	CONVENTIONS,
+	type ConventionId,
+	DIRECT_IO,
+	FLOAT_DTYPES,
+	type FloatDtype,
+	KERNEL_NAMES,
+	MergeDeltaError,
+	UsageError,
+	VERSION,
+} from "../index.ts";
+import { doctorCommand } from "./doctor-command.ts";
+import { parseBytes } from "./format.ts";
+import { inspectCommand } from "./inspect-command.ts";
+import { mergeCommand } from "./merge-command.ts";
+import { planCommand } from "./plan-command.ts";
+import { stopOnSignals } from "./signals.ts";
+import { type Streams, Terminal } from "./terminal.ts";
+import { verifyCommand } from "./verify-command.ts";
+
+const HELP_WIDTH = 80;
+
+/**
+ * Run the command line.
+ *
+ * @param args  without the interpreter and the script
+ * @returns the exit code
+ */
+export async function runCommandLine(
+	args: readonly string[],
+	streams: Streams,
+): Promise<number> {
+	const stop = stopOnSignals();
+	// Read before yargs does, because its failures too must be told as asked.
+	const terminal = new Terminal(optionsOf(args, streams), streams);
+	try {
+		let exitCode = 0;
+		const run = (command: (terminal: Terminal) => Promise<number>) =>
+			command(terminal).then((code) => {
+				exitCode = code;
+			});
+		const parser = build(run, stop.signal);
+		if (args.length === 0) {
+			streams.stderr.write(`${await parser.getHelp()}\n`);
+			return 2;
+		}
+		await parser.parseAsync([...args]);
+		return exitCode;
+	} catch (error) {
+		const code = terminal.fail(error);
+		return stop.exitCode ?? code;
+	} finally {
+		stop.dispose();
+	}
+}
+
+function optionsOf(args: readonly string[], streams: Streams) {
+	const has = (flag: string) => args.includes(flag);
+	return {
+		json: has("--json"),
+		quiet: has("--quiet") || has("-q"),
+		verbose: has("--verbose"),
+		color:
+			streams.stderr.isTTY === true &&
+			!process.env.NO_COLOR &&
+			!has("--no-color"),
+	};
+}
+
+type Run = (command: (terminal: Terminal) => Promise<number>) => Promise<void>;
+
+function build(run: Run, signal: AbortSignal): Argv {
+	return yargs()
+		.scriptName("merge-delta")
+		.usage(
+			"Merge a base model and a published delta, verified byte for byte.\n\n$0 --base <src> --delta <src> --out <dir>\n\n<src> is a folder with safetensors weights, or one weight file.",
+		)
+		.command(
+			["merge", "$0"],
+			"merge base and delta into a new folder",
+			(y) =>
+				engineOptions(inputOptions(y))
+					.option("kernel", {
+						choices: ["auto", ...KERNEL_NAMES] as const,
+						default: "auto" as const,
+						describe: "implementation of the sums; all give the same bytes",
+					})
+					.option("input-sums", {
+						type: "boolean",
+						default: true,
+						describe:
+							"take the checksums of the inputs too; --no-input-sums saves two thirds of the hashing",
+					})
+					.option("out", {
+						alias: "target-model-path",
+						type: "string",
+						demandOption: true,
+						requiresArg: true,
+						describe: "folder to make",
+					})
+					.option("allow-non-finite", {
+						type: "boolean",
+						default: false,
+						describe: "publish even if finite numbers overflow",
+					}),
+			(args) => run((terminal) => mergeCommand(args, terminal, signal)),
+		)
+		.command(
+			"plan",
+			"show what a merge would do, and write nothing",
+			inputOptions,
+			(args) => run((terminal) => planCommand(args, terminal)),
+		)
+		.command(
+			"inspect <src>",
+			"list the tensors of a model",
+			(y) =>
+				y.positional("src", {
+					type: "string",
+					demandOption: true,
+					describe: "a folder or a weight file",
+				}),
+			(args) => run((terminal) => inspectCommand(args.src, terminal)),
+		)
+		.command(
+			"verify <dir>",
+			"check a merged model against its checksums",
+			(y) =>
+				engineOptions(y)
+					.positional("dir", {
+						type: "string",
+						demandOption: true,
+						describe: "the folder of a merged model",
+					})
+					.option("allow-extra", {
+						type: "boolean",
+						default: false,
+						describe: "accept files that are not listed",
+					}),
+			(args) => run((terminal) => verifyCommand(args, terminal, signal)),
+		)
+		.command(
+			"doctor",
+			"show what this machine offers to a merge",
+			(y) => y,
+			() => run((terminal) => doctorCommand(terminal)),
+		)
+		.options({
+			json: {
+				type: "boolean",
+				describe: "one JSON document on stdout",
+			},
+			quiet: {
+				alias: "q",
+				type: "boolean",
+				describe: "say nothing but results and errors",
+			},
+			verbose: {
+				type: "boolean",
+				describe: "show where the time went, and where an error arose",
+			},
+			color: {
+				type: "boolean",
+				default: true,
+				describe: "--no-color or NO_COLOR for plain text",
+			},
+		})
+		.example(
+			"$0 --base llama-13b --delta vicuna-13b-delta --out vicuna-13b",
+			"",
+		)
+		.example("$0 plan --base llama-13b --delta vicuna-13b-delta", "")
+		.example("$0 verify vicuna-13b", "")
+		.example("$0 inspect vicuna-13b", "")
+		.version(VERSION)
+		.strict()
+		.check((given) => {
+			for (const [flag, value] of Object.entries(given))
+				if (flag !== "_" && Array.isArray(value))
+					throw new UsageError({
+						where: `--${flag}`,
+						what: "given more than once",
+						remedy: "Say it once",
+					});
+			return true;
+		})
+		.wrap(HELP_WIDTH)
+		.exitProcess(false)
+		.fail((message, error) => {
+			if (error instanceof MergeDeltaError) throw error;
+			if (error && error.name !== "YError") throw error;
+			throw new UsageError({
+				where: "merge-delta",
+				what: (message ?? error.message).replace(/\s*\n\s*/g, " "),
+				remedy: "See merge-delta --help",
+			});
+		});
+}
+
+function inputOptions<T>(y: Argv<T>) {
+	return y
+		.option("base", {
+			alias: "base-model-path",
+			type: "string",
+			demandOption: true,
+			requiresArg: true,
+			describe: "the base model",
+		})
+		.option("delta", {
+			alias: "delta-path",
+			type: "string",
+			demandOption: true,
+			requiresArg: true,
+			describe: "the delta",
+		})
+		.option("convention", {
+			choices: [
+				"auto",
+				...(Object.keys(CONVENTIONS) as ConventionId[]),
+			] as const,
+			default: "auto" as const,
+			describe: "what the delta means; auto: the only one that fits",
+		})
+		.option("dtype", {
+			choices: FLOAT_DTYPES as readonly FloatDtype[],
+			coerce: (dtype: string | undefined) =>
+				dtype?.toUpperCase() as FloatDtype | undefined,
+			describe: "type of the merged tensors; default: the convention's",
+		});
+}
+
+/** How the machine is used; no choice changes a byte of the result. */
+function engineOptions<T>(y: Argv<T>) {
+	return y
+		.option("threads", {
+			type: "number",
+			requiresArg: true,
+			describe: "for sums and checksums; default: one for each core",
+		})
+		.option("memory", {
+			type: "string",
+			requiresArg: true,
+			coerce: (text: string) => parseBytes("--memory", text),
+			describe: "most that all buffers may take, as 48MB; default 256MB",
+		})
+		.option("direct-io", {
+			choices: DIRECT_IO,
+			default: "auto" as const,
+			describe: "bypass the page cache; auto: where that is faster",
+		});
+}
