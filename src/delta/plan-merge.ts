@@ -79,6 +79,7 @@ export function planMerge(
 			version: PLAN_VERSION,
 			convention: id,
 			inputs: [inputOf("base", base), inputOf("delta", delta)],
+			fills: [],
 			shards,
 			index: planIndex(shards, totals),
 			sideFiles: sideFiles.files,
@@ -178,6 +179,7 @@ function planShard(
 		fileName,
 		byteLength: byteLength + (tensors.at(-1)?.dataOffsets[1] ?? 0),
 		header: json,
+		sha256: null,
 		segments: tensors.map(({ name, dataOffsets: [begin, end] }) => {
 			const { base, delta, spec } = operands(name);
 			return {

@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
 import type { AddSpec } from "../kernel/kernel.ts";
+import type { FloatDtype } from "../tensor/dtype.ts";
 import type { ConventionId, Side } from "./convention.ts";
 
 /** Raised whenever the same plan would be written differently or mean something else. */
-export const PLAN_VERSION = 1;
+export const PLAN_VERSION = 2;
 
-/** The inputs of a plan, by the number its spans use. */
-export const INPUT = { base: 0, delta: 1 } as const;
+/** Where spans read, by the number they use: two lists of files, and what no file holds. */
+export const INPUT = { base: 0, delta: 1, fill: 2 } as const;
 
 /**
  * What will be read, computed and written: plain data, the same for the same headers on every machine.
@@ -17,6 +18,8 @@ export interface MergePlan {
 	convention: ConventionId;
 	/** the weight files that are read, as `INPUT` numbers them */
 	inputs: readonly PlanInput[];
+	/** operands that no file holds, the "files" of `INPUT.fill` */
+	fills: readonly Fill[];
 	shards: readonly OutputShard[];
 	/** text of the shard index, or null where there is one shard */
 	index: string | null;
@@ -34,27 +37,60 @@ export interface OutputShard {
 	fileName: string;
 	/** whole file, header included */
 	byteLength: number;
-	/** JSON of the header, padded */
-	header: string;
+	/** JSON of the safetensors header, padded; null for a file that is only its segments */
+	header: string | null;
+	/** what the file must turn out to be, in hex; null where nobody has said */
+	sha256: string | null;
 	/** in file order; they tile the data section with no hole */
 	segments: readonly Segment[];
 }
 
 /** A run of output bytes with one origin. Closed union: the engine switches on `op` once. */
-export type Segment = AddSegment;
+export type Segment = AddSegment | CopySegment | XorSegment;
 
-/** `out = base + delta`, element by element. */
-export interface AddSegment {
-	op: "add";
-	/** the tensor these bytes belong to, for messages */
+interface SegmentPlace {
+	/** the tensor, or else the file, that these bytes belong to, for messages */
 	tensor: string;
-	spec: AddSpec;
 	/** from the start of the output file */
 	fileOffset: number;
 	byteLength: number;
+}
+
+/** `out = base + delta`, element by element. */
+export interface AddSegment extends SegmentPlace {
+	op: "add";
+	spec: AddSpec;
 	base: Span;
 	delta: Span;
 }
+
+/** `out = from`, byte by byte. */
+export interface CopySegment extends SegmentPlace {
+	op: "copy";
+	from: Span;
+}
+
+/** `out = base ^ delta`, byte by byte. */
+export interface XorSegment extends SegmentPlace {
+	op: "xor";
+	base: Span;
+	delta: Span;
+}
+
+/**
+ * An operand that no file holds. `pattern`: the bytes of one little-endian element, in hex, over and over.
+ * `mean`: a row of F32, the mean of `rows` rows of `columns` elements of a tensor, over and over.
+ */
+export type Fill =
+	| { kind: "pattern"; element: string; byteLength: number }
+	| {
+			kind: "mean";
+			of: Span;
+			dtype: FloatDtype;
+			rows: number;
+			columns: number;
+			byteLength: number;
+	  };
 
 /** Bytes of an input. */
 export interface Span {
@@ -67,18 +103,26 @@ export interface Span {
 	byteLength: number;
 }
 
+/** What a segment reads, in the order its operation takes it. */
+export function spansOf(segment: Segment): Span[] {
+	return segment.op === "copy" ? [segment.from] : [segment.base, segment.delta];
+}
+
 /** SHA-256, in hex, of the plan's text: two plans of one id do the same work. */
 export function planId(plan: MergePlan): string {
 	return createHash("sha256").update(JSON.stringify(plan)).digest("hex");
 }
 
-/** The kinds of sums in a plan, sorted: `BF16 + F32 → F32`, `F32 + F32 as F16 → F16`. */
+/** The kinds of segments in a plan, sorted: `BF16 + F32 → F32`, `F32 + F32 as F16 → F16`, `copy`, `xor`. */
 export function sumsOf(plan: MergePlan): string[] {
 	const sums = new Set<string>();
 	for (const { segments } of plan.shards)
-		for (const { spec } of segments)
-			sums.add(
-				`${spec.base} + ${spec.delta}${spec.cast ? ` as ${spec.cast}` : ""} → ${spec.out}`,
-			);
+		for (const segment of segments) sums.add(describeSegment(segment));
 	return [...sums].sort();
+}
+
+function describeSegment(segment: Segment): string {
+	if (segment.op !== "add") return segment.op;
+	const { base, delta, cast, out } = segment.spec;
+	return `${base} + ${delta}${cast ? ` as ${cast}` : ""} → ${out}`;
 }

@@ -1,3 +1,4 @@
+import { INPUT } from "../delta/plan.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
 import type { Engine } from "./engine.ts";
@@ -43,6 +44,7 @@ export class InputDigests {
 	/** Slices that must be run before this one, so that what it reads comes next. */
 	*catchUp(slice: Slice, sliceBytes: number): Generator<Slice> {
 		for (const { input, shard, fileOffset } of slice.reads) {
+			if (input === INPUT.fill) continue;
 			const file = this.fileOf(input, shard);
 			if (fileOffset - file.hashed <= MAX_CATCH_UP_BYTES)
 				yield* this.rest(file, fileOffset, sliceBytes);
@@ -57,6 +59,7 @@ export class InputDigests {
 
 	/** Take the place of what this read brings in order, if it does; in the order the slices are issued. */
 	takePlace(read: Read): HashedRead | null {
+		if (read.input === INPUT.fill) return null;
 		const file = this.fileOf(read.input, read.shard);
 		const end = Math.min(read.fileOffset + read.byteLength, file.byteLength);
 		if (read.fileOffset > file.hashed || end <= file.hashed) return null;
@@ -88,7 +91,7 @@ export class InputDigests {
 			const fileOffset = hashed - (hashed % DIRECT_ALIGNMENT);
 			const byteLength = Math.min(sliceBytes, end - fileOffset);
 			const read = { input, shard, fileOffset, byteLength, slotOffset: 0 };
-			yield { reads: [read], literals: [], adds: [], write: null };
+			yield { reads: [read], literals: [], parts: [], write: null };
 			if (file.hashed === hashed)
 				throw new RangeError("a slice to catch up was not run");
 		}

@@ -1,5 +1,10 @@
-import type { MergePlan, OutputShard } from "../delta/plan.ts";
-import { throwIfAborted } from "../errors.ts";
+import {
+	INPUT,
+	type MergePlan,
+	type OutputShard,
+	spansOf,
+} from "../delta/plan.ts";
+import { throwIfAborted, VerificationError } from "../errors.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
@@ -7,6 +12,7 @@ import type { Staging } from "../io/staging.ts";
 import type { AddCounts } from "../kernel/kernel.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
 import type { Engine } from "./engine.ts";
+import { openFill } from "./fill-source.ts";
 import { type HashedRead, InputDigests } from "./input-digests.ts";
 import { Pace } from "./pace.ts";
 import { ShardCutter, type Slice } from "./slice.ts";
@@ -54,7 +60,10 @@ export async function runPlan(
 	engine: Engine,
 	options: RunOptions,
 ): Promise<RunResult> {
-	return new Run(plan, sources, staging, engine, options).run();
+	const fills: ByteSource[] = [];
+	for (const fill of plan.fills)
+		fills.push(await openFill(fill, sources, engine));
+	return new Run(plan, sources, fills, staging, engine, options).run();
 }
 
 /** An output shard that is being written. */
@@ -82,6 +91,7 @@ const LEAST_SLICE_BYTES = 2 ** 20;
 
 class Run {
 	private readonly plan: MergePlan;
+	/** by input and shard, the fills as the last input */
 	private readonly sources: readonly (readonly ByteSource[])[];
 	private readonly staging: Staging;
 	private readonly engine: Engine;
@@ -103,12 +113,13 @@ class Run {
 	constructor(
 		plan: MergePlan,
 		sources: readonly (readonly ByteSource[])[],
+		fills: readonly ByteSource[],
 		staging: Staging,
 		engine: Engine,
 		options: RunOptions,
 	) {
 		this.plan = plan;
-		this.sources = sources;
+		this.sources = [...sources, fills];
 		this.staging = staging;
 		this.engine = engine;
 		this.options = options;
@@ -226,7 +237,7 @@ class Run {
 			const inputs = this.hashReads(issued, slot);
 			inputs.catch(() => {}); // told where it is awaited
 			if (slice.write && lane && outPlace) {
-				await this.add(slice, slot);
+				await this.make(slice, slot);
 				const { fileOffset, byteLength } = slice.write;
 				await Promise.all([
 					outPlace.hash(slot.byteOffset, byteLength),
@@ -275,13 +286,13 @@ class Run {
 		);
 	}
 
-	private async add({ literals, adds }: Slice, slot: Slot): Promise<void> {
+	private async make({ literals, parts }: Slice, slot: Slot): Promise<void> {
 		for (const { slotOffset, bytes } of literals)
 			slot.view(slotOffset, bytes.length).set(bytes);
-		if (adds.length === 0) return;
+		if (parts.length === 0) return;
 		const { crew } = this.engine;
 		const { byteOffset: slotOffset } = slot;
-		const result = await crew.perform({ kind: "add", slotOffset, adds });
+		const result = await crew.perform({ kind: "add", slotOffset, parts });
 		for (const { tensor, counts } of result.nonFinite) {
 			const known = this.nonFinite.get(tensor);
 			this.nonFinite.set(tensor, {
@@ -308,11 +319,19 @@ class Run {
 	}
 
 	private async finish({ shardIndex, cutter, file, digest }: Lane) {
-		const { fileName, byteLength } = cutter.shard;
+		const { fileName, byteLength, sha256: expected } = cutter.shard;
 		const [sha256] = await Promise.all([
 			digest.finish(),
 			this.timed("write", () => file.finish()),
 		]);
+		if (expected !== null && sha256 !== expected)
+			throw new VerificationError({
+				where: fileName,
+				what: "the result is not what its publisher made, so nothing was published",
+				expected: `SHA-256 ${expected}`,
+				found: sha256,
+				remedy: "Is it the right base, and are both files whole?",
+			});
 		this.shards[shardIndex] = { fileName, byteLength, sha256 };
 	}
 
@@ -329,9 +348,14 @@ class Run {
 	}
 }
 
+/** The input files a shard reads, as `input:shard`. */
 function inputsOf(shard: OutputShard): Set<string> {
-	const names = shard.segments.flatMap(({ base, delta }) => [base, delta]);
-	return new Set(names.map(({ input, shard }) => `${input}:${shard}`));
+	const spans = shard.segments.flatMap(spansOf);
+	return new Set(
+		spans
+			.filter(({ input }) => input !== INPUT.fill)
+			.map(({ input, shard }) => `${input}:${shard}`),
+	);
 }
 
 function alignDown(byteLength: number): number {

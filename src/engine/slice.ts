@@ -1,4 +1,9 @@
-import type { AddSegment, OutputShard, Span } from "../delta/plan.ts";
+import {
+	INPUT,
+	type OutputShard,
+	type Segment,
+	type Span,
+} from "../delta/plan.ts";
 import { headerBytes } from "../format/safetensors-writer.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { AddSpec } from "../kernel/kernel.ts";
@@ -12,7 +17,7 @@ export interface Slice {
 	reads: readonly Read[];
 	/** output bytes that are known from the plan: the header */
 	literals: readonly { slotOffset: number; bytes: Uint8Array }[];
-	adds: readonly Add[];
+	parts: readonly Part[];
 	/** null where the bytes are read for their checksum alone */
 	write: { fileOffset: number; byteLength: number } | null;
 }
@@ -22,14 +27,18 @@ export interface Read extends Span {
 	slotOffset: number;
 }
 
-/** One sum of a slice: whole elements. */
-export interface Add {
-	tensor: string;
-	spec: AddSpec;
-	base: { slotOffset: number; byteLength: number };
-	delta: { slotOffset: number; byteLength: number };
-	out: { slotOffset: number; byteLength: number };
+/** Bytes in a slot. */
+export interface Place {
+	slotOffset: number;
+	byteLength: number;
 }
+
+/** What one segment gives to a slice, in whole elements. `operands` as the segment names them, in its order. */
+export type Part = {
+	tensor: string;
+	operands: readonly Place[];
+	out: Place;
+} & ({ op: "add"; spec: AddSpec } | { op: "copy" } | { op: "xor" });
 
 /** A hole this small between two operands is read with them: cheaper than a read of its own. */
 const MAX_HOLE_BYTES = 2 ** 16;
@@ -48,7 +57,8 @@ export class ShardCutter {
 
 	constructor(shard: OutputShard) {
 		this.shard = shard;
-		this.header = headerBytes(shard.header);
+		this.header =
+			shard.header === null ? new Uint8Array() : headerBytes(shard.header);
 	}
 
 	get isDone(): boolean {
@@ -88,20 +98,20 @@ export class ShardCutter {
 			begin < this.header.length
 				? [{ slotOffset: 0, bytes: this.header.subarray(begin, end) }]
 				: [];
-		const adds: Add[] = [];
+		const parts: Part[] = [];
 		for (let i = this.first; i < this.shard.segments.length; i++) {
 			const segment = this.segment(i);
 			if (segment.fileOffset >= end) break;
-			adds.push(...cutSegment(segment, begin, end, layout));
+			parts.push(...cutSegment(segment, begin, end, layout));
 		}
 		const write = { fileOffset: begin, byteLength };
 		return {
 			slotBytes: layout.byteLength,
-			slice: { reads: layout.reads, literals, adds, write },
+			slice: { reads: layout.reads, literals, parts, write },
 		};
 	}
 
-	private segment(index: number): AddSegment {
+	private segment(index: number): Segment {
 		const segment = this.shard.segments[index];
 		if (!segment) throw new RangeError(`no segment ${index}`);
 		return segment;
@@ -110,17 +120,16 @@ export class ShardCutter {
 
 /** The part of a segment between two offsets of its output file, with its operands placed; none if it is empty. */
 function cutSegment(
-	segment: AddSegment,
+	segment: Segment,
 	begin: number,
 	end: number,
 	layout: SlotLayout,
-): Add[] {
-	const { spec, tensor, fileOffset } = segment;
-	const step = elementByteLength(spec.out);
+): Part[] {
+	const { tensor, fileOffset, byteLength } = segment;
+	const step = segment.op === "add" ? elementByteLength(segment.spec.out) : 1;
 	const first = (Math.max(begin, fileOffset) - fileOffset) / step;
 	const count =
-		(Math.min(end, fileOffset + segment.byteLength) - fileOffset) / step -
-		first;
+		(Math.min(end, fileOffset + byteLength) - fileOffset) / step - first;
 	if (!Number.isInteger(first) || !Number.isInteger(count))
 		throw new RangeError(`${tensor}: an element lies across two slices`);
 	if (count <= 0) return [];
@@ -130,17 +139,26 @@ function cutSegment(
 			fileOffset: span.fileOffset + first * width,
 			byteLength: count * width,
 		});
-	return [
-		{
-			...{ tensor, spec },
-			base: place(segment.base, elementByteLength(spec.base)),
-			delta: place(segment.delta, elementByteLength(spec.delta)),
-			out: {
-				slotOffset: fileOffset + first * step - begin,
-				byteLength: count * step,
-			},
-		},
-	];
+	const out = {
+		slotOffset: fileOffset + first * step - begin,
+		byteLength: count * step,
+	};
+	switch (segment.op) {
+		case "add": {
+			const { op, spec, base, delta } = segment;
+			const operands = [
+				place(base, elementByteLength(spec.base)),
+				place(delta, elementByteLength(spec.delta)),
+			];
+			return [{ op, tensor, spec, operands, out }];
+		}
+		case "copy":
+			return [{ op: "copy", tensor, operands: [place(segment.from, 1)], out }];
+		case "xor": {
+			const operands = [place(segment.base, 1), place(segment.delta, 1)];
+			return [{ op: "xor", tensor, operands, out }];
+		}
+	}
 }
 
 /** Places operands in a slot, those that lie together in a file as one read. */
@@ -150,7 +168,7 @@ class SlotLayout {
 	private readonly places: {
 		run: Span;
 		fileOffset: number;
-		place: { slotOffset: number; byteLength: number };
+		place: Place;
 	}[] = [];
 	private readonly outBytes: number;
 	private laidOut: { reads: Read[]; byteLength: number } | null = null;
@@ -160,7 +178,7 @@ class SlotLayout {
 	}
 
 	/** @returns a place whose `slotOffset` is right once the layout is read */
-	place(span: Span): { slotOffset: number; byteLength: number } {
+	place(span: Span): Place {
 		const runs = this.runs.get(span.input) ?? [];
 		this.runs.set(span.input, runs);
 		let run = runs.at(-1);
@@ -190,8 +208,8 @@ class SlotLayout {
 		const reads = new Map<Span, Read>();
 		let at = alignUp(this.outBytes, DIRECT_ALIGNMENT);
 		for (const run of [...this.runs.values()].flat()) {
-			const { fileOffset, byteLength } = run;
-			const wide = byteLength >= MIN_DIRECT_BYTES;
+			const { input, fileOffset, byteLength } = run;
+			const wide = input !== INPUT.fill && byteLength >= MIN_DIRECT_BYTES;
 			const alignment = wide ? DIRECT_ALIGNMENT : 1;
 			const begin = fileOffset - (fileOffset % alignment);
 			const length = alignUp(fileOffset + byteLength, alignment) - begin;

@@ -1,10 +1,11 @@
 import { createHash, type Hash } from "node:crypto";
 import type { AddCounts, Kernel } from "../kernel/kernel.ts";
-import type { Add } from "./slice.ts";
+import { xorBytes } from "../kernel/xor.ts";
+import type { Part, Place } from "./slice.ts";
 
 /** A piece of work for one thread, on bytes that lie in the shared slots. */
 export type Step =
-	| { kind: "add"; slotOffset: number; adds: readonly Add[] }
+	| { kind: "add"; slotOffset: number; parts: readonly Part[] }
 	/** `digest` names a file; its bytes come in order, all to one thread */
 	| { kind: "hash"; digest: number; byteOffset: number; byteLength: number }
 	| { kind: "finish"; digest: number };
@@ -33,7 +34,7 @@ export class StepRunner {
 		const result: StepResult = { nonFinite: [], sha256: "", seconds: 0 };
 		switch (step.kind) {
 			case "add":
-				result.nonFinite = this.add(step.slotOffset, step.adds);
+				result.nonFinite = this.make(step.slotOffset, step.parts);
 				break;
 			case "hash":
 				this.hashOf(step.digest).update(
@@ -49,14 +50,22 @@ export class StepRunner {
 		return result;
 	}
 
-	private add(slotOffset: number, adds: readonly Add[]) {
+	private make(slotOffset: number, parts: readonly Part[]) {
 		const nonFinite: StepResult["nonFinite"] = [];
-		for (const { tensor, spec, base, delta, out } of adds) {
-			const [a, b, c] = [base, delta, out].map((place) =>
-				this.view(slotOffset + place.slotOffset, place.byteLength),
-			) as [Uint8Array, Uint8Array, Uint8Array];
-			const counts = this.kernel.add(spec, a, b, c);
-			if (counts.nonFinite > 0) nonFinite.push({ tensor, counts });
+		const at = ({ slotOffset: within, byteLength }: Place) =>
+			this.view(slotOffset + within, byteLength);
+		for (const part of parts) {
+			const [first, second] = part.operands.map(at);
+			const out = at(part.out);
+			if (part.op === "copy") out.set(first as Uint8Array);
+			else if (part.op === "xor")
+				xorBytes(first as Uint8Array, second as Uint8Array, out);
+			else {
+				const [base, delta] = [first as Uint8Array, second as Uint8Array];
+				const counts = this.kernel.add(part.spec, base, delta, out);
+				if (counts.nonFinite > 0)
+					nonFinite.push({ tensor: part.tensor, counts });
+			}
 		}
 		return nonFinite;
 	}

@@ -1,6 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { AddSegment, OutputShard } from "../../src/delta/plan.ts";
+import {
+	type AddSegment,
+	type OutputShard,
+	type Segment,
+	spansOf,
+} from "../../src/delta/plan.ts";
 import { ShardCutter, type Slice } from "../../src/engine/slice.ts";
 import { headerBytes } from "../../src/format/safetensors-writer.ts";
 import { elementByteLength, FLOAT_DTYPES } from "../../src/tensor/dtype.ts";
@@ -11,6 +16,7 @@ const SLOT_BYTES = 2 ** 19;
 const shards = fc
 	.array(
 		fc.record({
+			op: fc.constantFrom("add" as const, "copy" as const, "xor" as const),
 			base: fc.constantFrom(...FLOAT_DTYPES),
 			delta: fc.constantFrom(...FLOAT_DTYPES),
 			out: fc.constantFrom(...FLOAT_DTYPES),
@@ -26,8 +32,8 @@ const shards = fc
 		const sorted = [...tensors].sort((a, b) => width(b) - width(a));
 		let fileOffset = headerBytes(header).length;
 		const ends = [0, 0, 0, 0];
-		const segments = sorted.map((tensor, i): AddSegment => {
-			const { base, delta, out, count, hole, file } = tensor;
+		const segments = sorted.map((tensor, i): Segment => {
+			const { op, base, delta, out, count, hole, file } = tensor;
 			const span = (input: number, width: number) => {
 				const begin = (ends[input * 2 + file] ?? 0) + hole;
 				ends[input * 2 + file] = begin + count * width;
@@ -35,17 +41,29 @@ const shards = fc
 				return { input, shard: file, fileOffset: begin, byteLength };
 			};
 			const byteLength = count * elementByteLength(out);
-			const segment: AddSegment = {
-				...{ op: "add", tensor: `${i}`, fileOffset, byteLength },
-				spec: { base, delta, cast: null, out },
+			const place = { tensor: `${i}`, fileOffset, byteLength };
+			fileOffset += byteLength;
+			const same = (input: number) => span(input, elementByteLength(out));
+			if (op === "copy") return { op, ...place, from: same(1) };
+			if (op === "xor") return { op, ...place, base: same(0), delta: same(1) };
+			return {
+				...{ op, ...place, spec: { base, delta, cast: null, out } },
 				base: span(0, elementByteLength(base)),
 				delta: span(1, elementByteLength(delta)),
 			};
-			fileOffset += byteLength;
-			return segment;
 		});
-		return { fileName: "f", byteLength: fileOffset, header, segments };
+		return {
+			...{ fileName: "f", byteLength: fileOffset, header, sha256: null },
+			segments,
+		};
 	});
+
+/** Bytes of an element of the output and of each operand. */
+function widthsOf(segment: Segment): [number, ...number[]] {
+	if (segment.op !== "add") return [1, 1, 1];
+	const { base, delta, out } = segment.spec;
+	return [out, base, delta].map(elementByteLength) as [number, ...number[]];
+}
 
 function cutAll(shard: OutputShard, sliceBytes: number): Slice[] {
 	const cutter = new ShardCutter(shard);
@@ -80,27 +98,29 @@ test("every output byte comes from the header or from the operands the plan name
 			(shard, size) => {
 				const done = new Map<string, number>();
 				let headerBytesSeen = 0;
-				for (const { reads, literals, adds, write } of cutAll(shard, size)) {
+				for (const { reads, literals, parts, write } of cutAll(shard, size)) {
 					for (const { slotOffset, bytes } of literals) {
 						expect(slotOffset).toBe(0);
 						headerBytesSeen += bytes.length;
 					}
-					for (const { tensor, base, delta, out } of adds) {
-						const segment = shard.segments[Number(tensor)] as AddSegment;
+					for (const { tensor, operands, out } of parts) {
+						const segment = shard.segments[Number(tensor)] as Segment;
+						const [outWidth, ...widths] = widthsOf(segment);
 						const elements = done.get(tensor) ?? 0;
-						const count = out.byteLength / elementByteLength(segment.spec.out);
+						const count = out.byteLength / outWidth;
 						expect((write?.fileOffset ?? 0) + out.slotOffset).toBe(
-							segment.fileOffset +
-								elements * elementByteLength(segment.spec.out),
+							segment.fileOffset + elements * outWidth,
 						);
-						for (const side of ["base", "delta"] as const) {
-							const place = { base, delta }[side];
-							const width = elementByteLength(segment.spec[side]);
+						const spans = spansOf(segment);
+						expect(operands).toHaveLength(spans.length);
+						for (const [i, span] of spans.entries()) {
+							const place = operands[i] ?? { slotOffset: 0, byteLength: 0 };
+							const width = widths[i] as number;
 							expect(place.byteLength).toBe(count * width);
 							const read = reads.find(
 								(each) =>
-									each.input === segment[side].input &&
-									each.shard === segment[side].shard &&
+									each.input === span.input &&
+									each.shard === span.shard &&
 									each.slotOffset <= place.slotOffset &&
 									place.slotOffset + place.byteLength <=
 										each.slotOffset + each.byteLength,
@@ -109,15 +129,15 @@ test("every output byte comes from the header or from the operands the plan name
 								(read?.fileOffset ?? -1) +
 									place.slotOffset -
 									(read?.slotOffset ?? 0),
-							).toBe(segment[side].fileOffset + elements * width);
+							).toBe(span.fileOffset + elements * width);
 						}
 						done.set(tensor, elements + count);
 					}
 				}
-				expect(headerBytesSeen).toBe(headerBytes(shard.header).length);
-				for (const { tensor, byteLength, spec } of shard.segments)
-					expect((done.get(tensor) ?? 0) * elementByteLength(spec.out)).toBe(
-						byteLength,
+				expect(headerBytesSeen).toBe(headerBytes(shard.header ?? "").length);
+				for (const segment of shard.segments)
+					expect((done.get(segment.tensor) ?? 0) * widthsOf(segment)[0]).toBe(
+						segment.byteLength,
 					);
 			},
 		),
@@ -158,9 +178,9 @@ test("tensors that lie side by side are read at once", () => {
 		};
 	});
 	const byteLength = headerBytes(header).length + 2000;
-	const shard = { fileName: "f", byteLength, header, segments };
+	const shard = { fileName: "f", byteLength, header, sha256: null, segments };
 	const [slice, ...more] = cutAll(shard, 4096);
 	expect(more).toEqual([]);
-	expect(slice?.adds).toHaveLength(100);
+	expect(slice?.parts).toHaveLength(100);
 	expect(slice?.reads).toHaveLength(2);
 });
