@@ -1,4 +1,12 @@
-export { CONVENTIONS, type ConventionId } from "./delta/convention.ts";
+export {
+	CONVENTIONS,
+	type ConventionId,
+	GROW_RULES,
+} from "./delta/convention.ts";
+export {
+	type ConventionRow,
+	describeConvention,
+} from "./delta/describe-convention.ts";
 export type { MergePlan } from "./delta/plan.ts";
 export { sumsOf } from "./delta/plan.ts";
 export { type DoctorReport, doctor } from "./doctor.ts";
@@ -26,7 +34,12 @@ export {
 	type MergeReport,
 	merge,
 } from "./merge.ts";
-export { type PlanInputs, type PlanReport, plan } from "./plan.ts";
+export {
+	type ConventionWishes,
+	type PlanInputs,
+	type PlanReport,
+	plan,
+} from "./plan.ts";
 export { FLOAT_DTYPES, type FloatDtype } from "./tensor/dtype.ts";
 export { formatShape } from "./tensor/tensor.ts";
 export {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import type { MergePlan } from "./delta/plan.ts";
 import { Engine } from "./engine/engine.ts";
@@ -136,11 +137,12 @@ async function write(
 	const outputs = [...shards];
 	if (plan.index !== null)
 		outputs.push(await writeText(staging, INDEX_FILE_NAME, plan.index));
-	for (const { fileName, from } of plan.sideFiles) {
+	for (const sideFile of plan.sideFiles) {
+		const { from } = sideFile;
 		const checkpoint = checkpoints[from === "base" ? 0 : 1];
-		const file = await copySideFile(checkpoint, fileName, staging);
-		inputs.push({ from, ...file });
-		outputs.push(file);
+		const { read, written } = await copySideFile(checkpoint, sideFile, staging);
+		inputs.push({ from, ...read });
+		outputs.push(written);
 	}
 	const manifest = createManifest(plan, inputs, outputs, nonFinite);
 	const text = `${JSON.stringify(manifest, null, 2)}\n`;
@@ -173,20 +175,36 @@ async function writeText(
 	return staging.write(fileName, [Buffer.from(text)]);
 }
 
-/** Copy config or tokenizer as bytes. */
+/** Copy config or tokenizer as bytes, or with the one number that the plan changes. */
 async function copySideFile(
 	checkpoint: Checkpoint,
-	fileName: string,
+	{ fileName, vocabSize }: MergePlan["sideFiles"][number],
 	staging: Staging,
-): Promise<WrittenFile> {
+): Promise<{ read: WrittenFile; written: WrittenFile }> {
 	const source = await checkpoint.openSideFile(fileName);
 	try {
-		const file = await staging.write(fileName, piecesOf(source));
+		if (vocabSize === null) {
+			const written = await staging.write(fileName, piecesOf(source));
+			await source.checkUnchanged();
+			return { read: written, written };
+		}
+		const bytes = new Uint8Array(source.byteLength);
+		await source.read(0, bytes);
 		await source.checkUnchanged();
-		return file;
+		const sha256 = createHash("sha256").update(bytes).digest("hex");
+		const text = withVocabSize(Buffer.from(bytes).toString("utf8"), vocabSize);
+		return {
+			read: { fileName, byteLength: bytes.length, sha256 },
+			written: await writeText(staging, fileName, text),
+		};
 	} finally {
 		await source.close();
 	}
+}
+
+/** All of a config's text stays but the number, as if a person had changed it. */
+function withVocabSize(text: string, vocabSize: number): string {
+	return text.replace(/("vocab_size"\s*:\s*)\d+/, `$1${vocabSize}`);
 }
 
 async function* piecesOf(source: ByteSource): AsyncGenerator<Uint8Array> {

@@ -2,7 +2,11 @@ import { realpath } from "node:fs/promises";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
 import { planAuto } from "./delta/choose-convention.ts";
-import { CONVENTION_IDS, type ConventionId } from "./delta/convention.ts";
+import {
+	CONVENTION_IDS,
+	type ConventionChanges,
+	type ConventionId,
+} from "./delta/convention.ts";
 import { type MergePlan, planId } from "./delta/plan.ts";
 import { planMerge } from "./delta/plan-merge.ts";
 import { UsageError } from "./errors.ts";
@@ -18,7 +22,14 @@ export interface PlanInputs {
 	convention?: ConventionId | "auto" | undefined;
 	/** type of every output tensor; default: what the convention says */
 	dtype?: FloatDtype | undefined;
+	/** what is to be different from the convention; without one, from `add` */
+	changes?: ConventionWishes | undefined;
 }
+
+/** Changes of a convention; what is undefined stays as it is. */
+export type ConventionWishes = {
+	[K in keyof ConventionChanges]?: ConventionChanges[K] | undefined;
+};
 
 export interface PlanReport {
 	plan: MergePlan;
@@ -53,10 +64,19 @@ export async function withPlan<T>(
 		const delta = await openCheckpoint(inputs.delta);
 		opened.push(delta);
 		const { convention = "auto", dtype = null } = inputs;
+		const changes = Object.fromEntries(
+			Object.entries(inputs.changes ?? {}).filter(([, to]) => to !== undefined),
+		);
+		const isChanged = Object.keys(changes).length > 0;
+		const options = { dtype, changes };
 		const planned =
-			convention === "auto"
-				? planAuto(base, delta, { dtype })
-				: planMerge(base, delta, convention, { dtype });
+			convention === "auto" && !isChanged
+				? planAuto(base, delta, options)
+				: planMerge(
+						...([base, delta] as const),
+						convention === "auto" ? "add" : convention,
+						options,
+					);
 		const warnings = [
 			...base.warnings,
 			...delta.warnings,

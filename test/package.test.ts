@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -16,6 +16,7 @@ test("the public API is what it was", () => {
 		"DIRECT_IO",
 		"FLOAT_DTYPES",
 		"FormatError",
+		"GROW_RULES",
 		"InterruptedError",
 		"KERNEL_NAMES",
 		"LocalIoError",
@@ -26,6 +27,7 @@ test("the public API is what it was", () => {
 		"UsageError",
 		"VERSION",
 		"VerificationError",
+		"describeConvention",
 		"doctor",
 		"formatShape",
 		"inspect",
@@ -66,11 +68,33 @@ test("every run-time dependency is pinned and named in the README", async () => 
 	}
 });
 
-test("the README lists every exit code and convention", async () => {
+/** The conventions as the README shows them; `UPDATE_README=1` writes them there. */
+test("the README's conventions are those of the table in the code", async () => {
+	const cells = (row: Record<string, string>) =>
+		`| ${Object.values(row).join(" | ")} |`;
+	const rows = Object.entries(api.CONVENTIONS).map(([id, convention]) =>
+		cells({ id: `\`${id}\``, ...api.describeConvention(convention) }),
+	);
+	const table = [
+		"| convention | casts | result | new rows of the base | tensors of | the delta's as they are | config | tokenizer | published by |",
+		"|---|---|---|---|---|---|---|---|---|",
+		...rows,
+	].join("\n");
+	const file = path.join(ROOT, "README.md");
+	const readme = await readFile(file, "utf8");
+	const part =
+		/(?<=generated from src\/delta\/convention.ts -->\n)[\s\S]*?(?=\n?<!-- end -->)/;
+	if (process.env.UPDATE_README)
+		await writeFile(
+			file,
+			readme.replace(part, () => `\n${table}\n`),
+		);
+	else expect(part.exec(readme)?.[0].trim()).toBe(table);
+});
+
+test("the README lists every exit code", async () => {
 	const { EXIT_CODES } = await import("../src/cli/exit-code.ts");
 	const readme = await readFile(path.join(ROOT, "README.md"), "utf8");
 	for (const { code, meaning } of EXIT_CODES)
 		expect(readme).toContain(`| ${code} | ${meaning} |`);
-	for (const id of Object.keys(api.CONVENTIONS))
-		expect(readme).toContain(`\`${id}\``);
 });

@@ -29,6 +29,8 @@ export interface CheckpointLayout {
 	tensors: ReadonlyMap<string, CheckpointTensor>;
 	/** the files that are no weights but belong to the model */
 	sideFiles: readonly SideFile[];
+	/** the tokens that added_tokens.json names */
+	addedTokens: readonly string[];
 }
 
 /** A checkpoint, open for reading. Must be closed. */

@@ -11,7 +11,7 @@ import type { ByteSource } from "../io/byte-source.ts";
 import { openFileSource } from "../io/file-source.ts";
 import type { Checkpoint, CheckpointTensor, OpenShard } from "./checkpoint.ts";
 import { findShards, type ShardListing } from "./find-shards.ts";
-import { findSideFiles } from "./side-files.ts";
+import { findSideFiles, readAddedTokens } from "./side-files.ts";
 
 /**
  * Open a model: a folder with a shard index, a folder with one weight file, or a bare weight file.
@@ -31,11 +31,15 @@ export async function openCheckpoint(location: string): Promise<Checkpoint> {
 		for (const fileName of listing.fileNames)
 			shards.push(await openShard(listing.folder, fileName));
 		const tensors = collectTensors(shards, listing);
+		const sideFiles = listing.isFolder
+			? await findSideFiles(listing.folder)
+			: [];
 		return {
 			location,
 			shards,
 			tensors,
-			sideFiles: listing.isFolder ? await findSideFiles(listing.folder) : [],
+			sideFiles,
+			addedTokens: await readAddedTokens(listing.folder, sideFiles),
 			warnings: [
 				...listing.warnings,
 				...shards.flatMap((shard) => shard.header.warnings),

@@ -1,6 +1,7 @@
 import { readdir, realpath } from "node:fs/promises";
 import path from "node:path";
 import { FormatError } from "../errors.ts";
+import { openFileSource } from "../io/file-source.ts";
 import { toLocalIoError } from "../io/system-error.ts";
 
 /** Files beside the weights that make a model usable, by the script that would write them. */
@@ -69,4 +70,29 @@ async function allowedRoots(folder: string): Promise<string[]> {
 	return path.basename(parent) === "snapshots"
 		? [real, path.join(path.dirname(parent), "blobs")]
 		: [real];
+}
+
+const ADDED_TOKENS_FILE = "added_tokens.json";
+/** Longer than any real one; what is longer is not looked into. */
+const MAX_ADDED_TOKENS_BYTES = 2 ** 20;
+
+/** The tokens a tokenizer was given beyond its model's; none where the file is not there or tells none. */
+export async function readAddedTokens(
+	folder: string,
+	files: readonly SideFile[],
+): Promise<string[]> {
+	if (!files.some(({ fileName }) => fileName === ADDED_TOKENS_FILE)) return [];
+	const source = await openFileSource(path.join(folder, ADDED_TOKENS_FILE));
+	try {
+		if (source.byteLength > MAX_ADDED_TOKENS_BYTES) return [];
+		const bytes = new Uint8Array(source.byteLength);
+		await source.read(0, bytes);
+		const tokens: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
+		return tokens instanceof Object ? Object.keys(tokens) : [];
+	} catch (error) {
+		if (error instanceof SyntaxError) return [];
+		throw error;
+	} finally {
+		await source.close();
+	}
 }

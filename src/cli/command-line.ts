@@ -2,14 +2,17 @@ import yargs, { type Argv } from "yargs";
 import {
 	CONVENTIONS,
 	type ConventionId,
+	type ConventionWishes,
 	DIRECT_IO,
 	FLOAT_DTYPES,
 	type FloatDtype,
+	GROW_RULES,
 	KERNEL_NAMES,
 	MergeDeltaError,
 	UsageError,
 	VERSION,
 } from "../index.ts";
+import { conventionsCommand } from "./conventions-command.ts";
 import { doctorCommand } from "./doctor-command.ts";
 import { parseBytes } from "./format.ts";
 import { inspectCommand } from "./inspect-command.ts";
@@ -20,6 +23,7 @@ import { type Streams, Terminal } from "./terminal.ts";
 import { verifyCommand } from "./verify-command.ts";
 
 const HELP_WIDTH = 80;
+const CONVENTION_IDS = Object.keys(CONVENTIONS) as ConventionId[];
 
 /**
  * Run the command line.
@@ -104,13 +108,29 @@ function build(run: Run, signal: AbortSignal): Argv {
 						default: false,
 						describe: "publish even if finite numbers overflow",
 					}),
-			(args) => run((terminal) => mergeCommand(args, terminal, signal)),
+			(args) =>
+				run((terminal) =>
+					mergeCommand({ ...args, changes: changesOf(args) }, terminal, signal),
+				),
 		)
 		.command(
 			"plan",
 			"show what a merge would do, and write nothing",
 			inputOptions,
-			(args) => run((terminal) => planCommand(args, terminal)),
+			(args) =>
+				run((terminal) =>
+					planCommand({ ...args, changes: changesOf(args) }, terminal),
+				),
+		)
+		.command(
+			"conventions [id]",
+			"tell what each convention means",
+			(y) =>
+				y.positional("id", {
+					choices: CONVENTION_IDS,
+					describe: "tell all of this one",
+				}),
+			(args) => run((terminal) => conventionsCommand(args.id, terminal)),
 		)
 		.command(
 			"inspect <src>",
@@ -177,7 +197,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 		.strict()
 		.check((given) => {
 			for (const [flag, value] of Object.entries(given))
-				if (flag !== "_" && Array.isArray(value))
+				if (flag !== "_" && flag !== "verbatim" && Array.isArray(value))
 					throw new UsageError({
 						where: `--${flag}`,
 						what: "given more than once",
@@ -215,19 +235,62 @@ function inputOptions<T>(y: Argv<T>) {
 			describe: "the delta",
 		})
 		.option("convention", {
-			choices: [
-				"auto",
-				...(Object.keys(CONVENTIONS) as ConventionId[]),
-			] as const,
+			choices: ["auto", ...CONVENTION_IDS] as const,
 			default: "auto" as const,
 			describe: "what the delta means; auto: the only one that fits",
 		})
+		.option("compute-dtype", {
+			choices: FLOAT_DTYPES as readonly FloatDtype[],
+			coerce: upperCase,
+			describe: "round both sides to this first, and the sum",
+		})
+		.option("grow", {
+			choices: GROW_RULES,
+			describe: "what the base gets where the delta has more rows",
+		})
+		.option("loop", {
+			choices: ["base", "delta"] as const,
+			describe: "whose tensors the output has",
+		})
+		.option("verbatim", {
+			type: "string",
+			array: true,
+			requiresArg: true,
+			describe: "parts of names of tensors to take from the delta",
+		})
+		.option("prefix", {
+			type: "string",
+			requiresArg: true,
+			describe: "what the delta's names begin with, unlike the base's",
+		})
+		.option("config-from", {
+			choices: ["base", "delta"] as const,
+			describe: "whose config files the output gets",
+		})
+		.option("tokenizer-from", {
+			choices: ["base", "delta"] as const,
+			describe: "whose tokenizer files the output gets",
+		})
 		.option("dtype", {
 			choices: FLOAT_DTYPES as readonly FloatDtype[],
-			coerce: (dtype: string | undefined) =>
-				dtype?.toUpperCase() as FloatDtype | undefined,
+			coerce: upperCase,
 			describe: "type of the merged tensors; default: the convention's",
 		});
+}
+
+/** What the flags change of a convention. */
+function changesOf(
+	args: Omit<ConventionWishes, "cast"> & {
+		computeDtype?: FloatDtype | undefined;
+	},
+): ConventionWishes {
+	const { computeDtype: cast, grow, loop, verbatim, prefix } = args;
+	const { configFrom, tokenizerFrom } = args;
+	return { cast, grow, loop, verbatim, prefix, configFrom, tokenizerFrom };
+}
+
+function upperCase(dtype: string | undefined): FloatDtype | undefined {
+	return dtype?.toUpperCase() as FloatDtype | undefined;
 }
 
 /** How the machine is used; no choice changes a byte of the result. */

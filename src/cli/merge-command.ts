@@ -10,14 +10,15 @@ export async function mergeCommand(
 ): Promise<number> {
 	const progress = openProgress(terminal);
 	const started = performance.now();
-	const { base, delta, out, convention, dtype, allowNonFinite } = options;
+	const { base, delta, out, convention, dtype, changes } = options;
+	const { allowNonFinite } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
 	const {
 		manifest,
 		warnings,
 		performance: used,
 	} = await merge({
-		...{ base, delta, out, convention, dtype, allowNonFinite },
+		...{ base, delta, out, convention, dtype, changes, allowNonFinite },
 		...{ kernel, threads, memory, directIo, inputSums },
 		signal,
 		onProgress: (at) => progress.update(at),

@@ -1,61 +1,139 @@
 import type { CheckpointLayout } from "../checkpoint/checkpoint.ts";
 import { MismatchError } from "../errors.ts";
+import type { Dtype } from "../tensor/dtype.ts";
+import { hasMoreRows } from "../tensor/tensor.ts";
 import {
 	CONVENTION_IDS,
 	CONVENTIONS,
+	type Convention,
 	type ConventionId,
+	type Evidence,
 } from "./convention.ts";
-import { type MergePlan, sumsOf } from "./plan.ts";
+import { listed } from "./mismatch.ts";
+import { INPUT, type MergePlan, spansOf, sumsOf } from "./plan.ts";
 import { type Planned, type PlanOptions, planMerge } from "./plan-merge.ts";
 
 /**
- * Plan with every convention and keep the one answer, if there is only one: the conventions that apply
- * must all write the same bytes.
+ * Plan with every convention whose deltas look like this one, and keep the one answer, if there is only
+ * one: all that apply must write the same bytes.
  *
- * @throws {MismatchError} where two would differ, naming them and the difference; or, where none applies,
- *                         what the first of them said
+ * @throws {MismatchError} where two would differ, naming all and what differs; or, where none applies,
+ *                         what the least particular of them said
  */
 export function planAuto(
 	base: CheckpointLayout,
 	delta: CheckpointLayout,
 	options: PlanOptions,
 ): Planned {
+	const seen = lookAt(base, delta);
 	const candidates: Planned[] = [];
 	const refusals: unknown[] = [];
-	for (const id of CONVENTION_IDS)
+	for (const id of CONVENTION_IDS) {
+		const { expects }: Convention = CONVENTIONS[id];
+		if (expects === null || !agrees(expects, seen)) continue;
 		try {
 			candidates.push(planMerge(base, delta, id, options));
 		} catch (error) {
 			if (!(error instanceof MismatchError)) throw error;
 			refusals.push(error);
 		}
+	}
 	const [first, ...others] = candidates;
-	// The last convention is the least particular: what it says fits most cases.
-	if (first === undefined) throw refusals.at(-1);
-	const other = others.find(({ plan }) => work(plan) !== work(first.plan));
-	if (other !== undefined)
-		throw ambiguous(delta.location, [first.plan, other.plan]);
+	if (first === undefined) {
+		if (refusals.length > 0) throw refusals.at(-1);
+		return planMerge(base, delta, "add", options);
+	}
+	const different = others.filter(
+		({ plan }) => work(plan) !== work(first.plan),
+	);
+	if (different.length > 0)
+		throw ambiguous(delta.location, [first, ...different]);
 	return first;
 }
 
+interface Seen {
+	/** type of most of the delta's bytes */
+	dtype: Dtype | null;
+	grown: boolean;
+	names: readonly string[];
+}
+
+function lookAt(base: CheckpointLayout, delta: CheckpointLayout): Seen {
+	const byteLengths = new Map<Dtype, number>();
+	for (const { dtype, byteLength } of delta.tensors.values())
+		byteLengths.set(dtype, (byteLengths.get(dtype) ?? 0) + byteLength);
+	const [most] = [...byteLengths].sort(([, a], [, b]) => b - a);
+	const rowsOf = ({ tensors }: CheckpointLayout) =>
+		[...tensors].find(([name]) => name.endsWith("embed_tokens.weight"))?.[1]
+			.shape ?? [];
+	return {
+		dtype: most?.[0] ?? null,
+		grown: hasMoreRows(rowsOf(delta), rowsOf(base)),
+		names: [...delta.tensors.keys()],
+	};
+}
+
+function agrees({ dtype, grown, name }: Evidence, seen: Seen): boolean {
+	return (
+		(dtype === null || dtype === seen.dtype) &&
+		(grown === null || grown === seen.grown) &&
+		(name === null || seen.names.some((each) => each.includes(name)))
+	);
+}
+
 /** All that decides the output's bytes. */
-function work({ shards, index, sideFiles }: MergePlan): string {
-	return JSON.stringify({ shards, index, sideFiles });
+function work({ fills, shards, index, sideFiles }: MergePlan): string {
+	return JSON.stringify({ fills, shards, index, sideFiles });
 }
 
 function ambiguous(
 	where: string,
-	plans: readonly [MergePlan, MergePlan],
+	candidates: readonly Planned[],
 ): MismatchError {
+	const plans = candidates.map(({ plan }) => plan);
 	const ids = plans.map(({ convention }) => convention);
+	const [first, ...others] = plans as [MergePlan, ...MergePlan[]];
 	return new MismatchError({
 		where,
-		what: `${ids.join(" and ")} both apply and give different models`,
+		what: `${ids.slice(0, -1).join(", ")} and ${ids.at(-1)} ${ids.length === 2 ? "both" : "all"} apply and give different models`,
 		remedy: `Say which one the delta was made with: ${ids.map((id) => `--convention ${id}`).join(" or ")}`,
-		details: plans.map((plan) => describe(plan.convention, plan)),
+		details: [
+			...plans.map((plan) => describe(plan)),
+			...others.map((other) => compare(first, other)),
+		],
 	});
 }
 
-function describe(id: ConventionId, plan: MergePlan): string {
+function describe(plan: MergePlan): string {
+	const id = plan.convention as ConventionId;
 	return `${id}: ${sumsOf(plan).join(", ")}, ${plan.totals.byteLength} bytes (${CONVENTIONS[id].summary})`;
+}
+
+/** Where two plans differ: a wrong guess may change one row of two tensors, and nothing that shows. */
+function compare(a: MergePlan, b: MergePlan): string {
+	const [ours, theirs] = [makingOf(a), makingOf(b)];
+	const names = [...new Set([...ours.keys(), ...theirs.keys()])].filter(
+		(name) => ours.get(name) !== theirs.get(name),
+	);
+	const what =
+		names.length === 0
+			? "only the config or tokenizer files"
+			: names.length === ours.size
+				? "every tensor"
+				: listed(names).join(", ");
+	return `${a.convention} and ${b.convention} differ in ${what}`;
+}
+
+/** How each tensor is made, wherever in its file. */
+function makingOf({ shards, fills }: MergePlan): Map<string, string> {
+	const making = new Map<string, string>();
+	for (const segment of shards.flatMap(({ segments }) => segments)) {
+		const { tensor, fileOffset: _, ...how } = segment;
+		const operands = spansOf(segment).map((span) =>
+			span.input === INPUT.fill ? fills[span.shard] : span,
+		);
+		const text = JSON.stringify({ ...how, operands });
+		making.set(tensor, (making.get(tensor) ?? "") + text);
+	}
+	return making;
 }

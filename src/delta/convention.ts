@@ -3,42 +3,368 @@ import type { FloatDtype } from "../tensor/dtype.ts";
 /** Which of the two checkpoints. */
 export type Side = "base" | "delta";
 
+/**
+ * What becomes of an embedding whose delta has more rows than the base. `none`: refused. `zero` and `mean`:
+ * the base gets rows of zeros, or of the mean of its rows. `slice`: the base is added to the corner it
+ * covers. `verbatim`: any tensor of another shape is the delta's.
+ */
+export const GROW_RULES = [
+	"none",
+	"zero",
+	"mean",
+	"slice",
+	"verbatim",
+] as const;
+export type GrowRule = (typeof GROW_RULES)[number];
+
 /** What a published delta means: the rule by which its own script merges it. */
 export interface Convention {
 	/** one sentence for people */
 	readonly summary: string;
+	/** who published deltas of this kind */
+	readonly publishedBy: string;
 	/** type both operands are rounded to before they are added; null: as they are stored */
 	readonly cast: FloatDtype | null;
-	/** type of the sum; null: that of the operands, which must then be the same */
-	readonly out: FloatDtype | null;
-	/** what to do with tensors only the delta has; one that only the base has is always an error */
-	readonly deltaOnly: "drop" | "refuse";
+	/** type of the sum; `base`: that of the base's tensor; null: that of the operands, which must be the same */
+	readonly out: FloatDtype | "base" | null;
+	readonly grow: GrowRule;
+	/** whether the script always adds tokens to the base, and so fits no delta of the base's own size */
+	readonly mustGrow: boolean;
+	/** whose tensors the output has, in whose shards */
+	readonly loop: Side;
+	/** parts of the names of tensors that are the delta's as they are */
+	readonly verbatim: readonly string[];
+	/** type those are rounded to; null: as they are stored */
+	readonly verbatimOut: FloatDtype | null;
+	/** what to do with other tensors that only the delta has */
+	readonly deltaOnly: "drop" | "refuse" | "verbatim";
+	/** what the delta's names begin with where the base's do not */
+	readonly prefix: string;
 	/** where config.json and generation_config.json come from */
 	readonly configFrom: Side;
-	readonly tokenizerFrom: Side;
+	/** whether generation_config.json comes too */
+	readonly generationConfig: boolean;
+	/** null: the output gets no tokenizer */
+	readonly tokenizerFrom: Side | null;
+	/** what `auto` must see before it considers this; null: it never does, because another one would look the same */
+	readonly expects: Evidence | null;
 }
+
+/** What the headers of a delta show. */
+export interface Evidence {
+	/** type of most of its bytes; null: any */
+	readonly dtype: FloatDtype | null;
+	/** whether its embeddings have more rows than the base's; null: either */
+	readonly grown: boolean | null;
+	/** part of a name that only such deltas have */
+	readonly name: string | null;
+}
+
+/** FastChat's apply_delta.py since 0.2: both models loaded as float16, `param += delta[name]` over the base. */
+const F16_SAME = {
+	cast: "F16",
+	out: "F16",
+	grow: "none",
+	mustGrow: false,
+	loop: "base",
+	verbatim: [],
+	verbatimOut: null,
+	deltaOnly: "drop",
+	prefix: "",
+	configFrom: "base",
+	generationConfig: true,
+	tokenizerFrom: "delta",
+	expects: null,
+} as const satisfies Partial<Convention>;
+
+/** FastChat to 0.1.10: a `[PAD]` token is added to the base, its rows zero. */
+const F16_ZERO = { ...F16_SAME, grow: "zero", mustGrow: true } as const;
+
+/** Stanford Alpaca's weight_diff.py: all in float32, over the delta, new rows of the base the mean of its rows. */
+const F32_MEAN = {
+	...F16_SAME,
+	cast: "F32",
+	out: "F32",
+	grow: "mean",
+	mustGrow: true,
+	loop: "delta",
+	deltaOnly: "refuse",
+	configFrom: "delta",
+} as const;
+
+/** LLaVA's apply_delta.py: float16, over the delta, the base added to the corner it covers. */
+const F16_SLICE = {
+	...F16_SAME,
+	grow: "slice",
+	loop: "delta",
+	verbatim: ["mm_projector"],
+	verbatimOut: "F16",
+	deltaOnly: "refuse",
+	configFrom: "delta",
+} as const;
+
+/** Fengshenbang's apply_delta.py: embeddings and rotary frequencies are whole in the delta. */
+const F16_SKIP = {
+	...F16_SLICE,
+	grow: "none",
+	verbatim: ["embed_tokens", "lm_head.weight", "self_attn.rotary_emb.inv_freq"],
+} as const;
 
 /** Every convention, in the order `auto` prefers among those that give the same bytes. */
 export const CONVENTIONS = {
-	// FastChat's apply_delta.py since 0.2: both models loaded as float16, `param += delta[name]` over the base.
 	"fastchat-v1.1": {
+		...F16_SAME,
 		summary: "FastChat 0.2 and later (Vicuna v1.1): both sides as F16, F16 out",
-		cast: "F16",
-		out: "F16",
+		publishedBy: "lmsys/vicuna-{7b,13b}-delta-v1.1, ChatYuan-7B, ChatAlpaca",
+		expects: { dtype: "F16", grown: false, name: null },
+	},
+	"fastchat-lowmem": {
+		...F16_SAME,
+		summary:
+			"FastChat with --low-cpu-mem: types as stored, that of the base out",
+		publishedBy: "the same deltas as fastchat-v1.1",
+		cast: null,
+		out: "base",
+		configFrom: "delta",
+		generationConfig: false,
+	},
+	"wizard-vicuna": {
+		...F16_SAME,
+		summary: "a delta of WizardVicuna-13B against LLaMA-13B, as fastchat-v1.1",
+		publishedBy:
+			"nobody: junelee/wizard-vicuna-13b holds whole weights, which need no merge",
+	},
+	gorilla: {
+		...F16_SAME,
+		summary: "Gorilla, as fastchat-v1.1",
+		publishedBy: "gorilla-llm/gorilla-7b-hf-delta-v0, -v1",
+	},
+	k2: {
+		...F16_SAME,
+		summary: "K2, as fastchat-v1.1, with the base's tokenizer",
+		publishedBy: "daven3/k2_fp_delta",
+		tokenizerFrom: "base",
+	},
+	bayling: {
+		...F16_SAME,
+		summary: "BayLing: F16, over the delta, with its config",
+		publishedBy: "ICTNLP/bayling-{7b,13b}-diff",
+		loop: "delta",
+		deltaOnly: "refuse",
+		configFrom: "delta",
+	},
+	"fastchat-v0": {
+		...F16_ZERO,
+		summary:
+			"FastChat to 0.1.10 (Vicuna v0): F16, the base grown by rows of zeros",
+		publishedBy:
+			"lmsys/vicuna-{7b,13b}-delta-v0, GanjinZero/wombat-7b-delta, FreedomIntelligence/chimera-*-delta",
+		expects: { dtype: "F16", grown: true, name: null },
+	},
+	"stable-vicuna": {
+		...F16_ZERO,
+		summary: "StableVicuna, as fastchat-v0, against LLaMA-13B",
+		publishedBy: "CarperAI/stable-vicuna-13b-delta",
+	},
+	expertllama: {
+		...F16_ZERO,
+		summary: "ExpertLLaMA: an F16 delta added in F32, rows of zeros, F32 out",
+		publishedBy: "OFA-Sys/expertllama-7b-delta",
+		cast: "F32",
+		out: "F32",
+		expects: { dtype: "F16", grown: true, name: null },
+	},
+	alpaca: {
+		...F32_MEAN,
+		summary: "Stanford Alpaca: F32, the base grown by the mean of its rows",
+		publishedBy: "tatsu-lab/alpaca-7b-wdiff",
+		expects: { dtype: "F32", grown: true, name: null },
+	},
+	wizardlm: {
+		...F32_MEAN,
+		summary: "WizardLM V1.0, as alpaca",
+		publishedBy: "WizardLMTeam/WizardLM-{7B,13B,30B}-V1.0",
+	},
+	tulu: {
+		...F32_MEAN,
+		summary: "Tülu v1, as alpaca",
+		publishedBy: "allenai/tulu-{7b,13b,30b,65b}, allenai/open-instruct-*",
+	},
+	ultralm: {
+		...F32_MEAN,
+		mustGrow: false,
+		summary: "UltraLM, as alpaca",
+		publishedBy: "openbmb/UltraLM-13b",
+	},
+	selfee: {
+		...F32_MEAN,
+		summary: "SelFee, as alpaca",
+		publishedBy: "kaist-ai/selfee-{7b,13b}-delta",
+	},
+	"lawyer-llama": {
+		...F32_MEAN,
+		mustGrow: false,
+		summary:
+			"Lawyer LLaMA's script: as alpaca, over the base, without tokenizer",
+		publishedBy: "AndrewZhe/lawyer-llama",
+		loop: "base",
 		deltaOnly: "drop",
 		configFrom: "base",
-		tokenizerFrom: "delta",
+		tokenizerFrom: null,
+	},
+	gisting: {
+		...F32_MEAN,
+		summary: "Gisting: F32, the row of <GIST> zero in the base",
+		publishedBy: "jayelm/llama-7b-{gist,pos_control,neg_control}-1",
+		grow: "zero",
+		expects: { dtype: "F32", grown: true, name: null },
+	},
+	knowlm: {
+		...F32_MEAN,
+		mustGrow: false,
+		summary: "KnowLM (ZhiXi, CaMA): F32, no growth",
+		publishedBy: "zjunlp/zhixi-13b-diff",
+		grow: "none",
+		expects: { dtype: "F32", grown: false, name: null },
+	},
+	"alpaca-farm": {
+		...F32_MEAN,
+		mustGrow: false,
+		summary: "AlpacaFarm: F32, tensors of another shape are the delta's",
+		publishedBy: "tatsu-lab/alpaca-farm-*-wdiff",
+		grow: "verbatim",
+		verbatimOut: "F32",
+		deltaOnly: "verbatim",
+		expects: { dtype: "F32", grown: true, name: null },
+	},
+	"alpaca-farm-reward": {
+		...F32_MEAN,
+		mustGrow: false,
+		summary: "AlpacaFarm's reward models: the same behind backbone_model.",
+		publishedBy: "tatsu-lab/alpaca-farm-reward-model-*-wdiff",
+		grow: "verbatim",
+		verbatimOut: "F32",
+		deltaOnly: "verbatim",
+		prefix: "backbone_model.",
+		expects: { dtype: "F32", grown: true, name: "backbone_model." },
+	},
+	llava: {
+		...F16_SLICE,
+		summary:
+			"LLaVA: F16, added to the rows the base has, the projector the delta's",
+		publishedBy: "liuhaotian/LLaVA-*-delta-v0, -v1-1",
+		expects: { dtype: "F16", grown: true, name: "mm_projector" },
+	},
+	shikra: {
+		...F16_SLICE,
+		summary: "Shikra, as llava",
+		publishedBy: "shikras/shikra-7b-delta-v1, -v1-0708",
+	},
+	gpt4roi: {
+		...F16_SLICE,
+		summary: "GPT4RoI, as llava, its spi_module the delta's too",
+		publishedBy: "shilongz/GPT4RoI-7B-delta-V0",
+		verbatim: ["mm_projector", "spi_module"],
+	},
+	"video-chatgpt": {
+		...F16_SLICE,
+		summary: "Video-ChatGPT, as llava",
+		publishedBy: "mbzuai-oryx/Video-ChatGPT",
+	},
+	"llava-med": {
+		...F16_SLICE,
+		summary: "LLaVA-Med v1.0, as llava",
+		publishedBy: "llava_med_in_text_60k_delta",
+	},
+	husky: {
+		...F16_SLICE,
+		summary: "Husky: as llava behind language_model., the rest the delta's",
+		publishedBy: "InternGPT's husky",
+		verbatim: [],
+		deltaOnly: "verbatim",
+		prefix: "language_model.",
+		expects: { dtype: "F16", grown: true, name: "language_model." },
+	},
+	ziya: {
+		...F16_SKIP,
+		summary: "Ziya: F16, embeddings and rotary frequencies the delta's",
+		publishedBy: "IDEA-CCNL/Ziya-LLaMA-13B-v1, -v1.1, -Pretrain-v1",
+		expects: { dtype: "F16", grown: true, name: null },
+	},
+	huatuogpt: {
+		...F16_SKIP,
+		summary: "HuatuoGPT, as ziya",
+		publishedBy: "FreedomIntelligence/HuatuoGPT-13b-delta, Patent-LLaMA",
+	},
+	panda: {
+		...F32_MEAN,
+		mustGrow: false,
+		summary: "Panda: F32, embeddings the delta's",
+		publishedBy:
+			"chitanda/llama-panda-zh-*-delta, NTU-NLP-sg/flan-llama-7b-10m-delta",
+		grow: "none",
+		verbatim: ["embed_tokens", "lm_head"],
+		verbatimOut: "F32",
+		expects: { dtype: "F32", grown: false, name: null },
+	},
+	yulan: {
+		...F32_MEAN,
+		mustGrow: false,
+		summary: "YuLan-Chat: BF16, the base grown by rows of zeros",
+		publishedBy:
+			"RUCAIBox/YuLan-Chat-{13b,65b}-delta, yulan-team/YuLan-Chat-1-65B-v2-delta",
+		cast: "BF16",
+		out: "BF16",
+		grow: "zero",
+		expects: { dtype: "BF16", grown: null, name: null },
+	},
+	lmflow: {
+		...F16_SAME,
+		summary: "LMFlow (Robin): both sides as BF16, BF16 out",
+		publishedBy: "OptimalScale/robin-*-delta",
+		cast: "BF16",
+		out: "BF16",
+		expects: { dtype: "BF16", grown: false, name: null },
 	},
 	add: {
+		...F16_SAME,
 		summary: "plain sum of tensors of one dtype, in that dtype",
+		publishedBy: "anyone who says nothing else",
 		cast: null,
 		out: null,
 		deltaOnly: "refuse",
-		configFrom: "base",
-		tokenizerFrom: "delta",
+		expects: { dtype: null, grown: false, name: null },
 	},
 } as const satisfies Record<string, Convention>;
 
 export type ConventionId = keyof typeof CONVENTIONS;
 
 export const CONVENTION_IDS = Object.keys(CONVENTIONS) as ConventionId[];
+
+/** What may be different in a convention of one's own; `cast` is the type of the result too. */
+export type ConventionChanges = Partial<
+	Pick<
+		Convention,
+		| "cast"
+		| "grow"
+		| "loop"
+		| "verbatim"
+		| "prefix"
+		| "configFrom"
+		| "tokenizerFrom"
+	>
+>;
+
+/** A convention, with what was changed of it. */
+export function conventionOf(
+	id: ConventionId,
+	changes: ConventionChanges,
+): Convention {
+	const known: Convention = CONVENTIONS[id];
+	const { cast } = changes;
+	return {
+		...{ ...known, ...changes },
+		...(cast === undefined ? {} : { out: cast, verbatimOut: cast }),
+		...(changes.grow === undefined ? {} : { mustGrow: false }),
+	};
+}

@@ -3,42 +3,14 @@ import type {
 	CheckpointTensor,
 } from "../checkpoint/checkpoint.ts";
 import { MismatchError } from "../errors.ts";
-import { formatShape, sameShape } from "../tensor/tensor.ts";
+import { formatShape, hasMoreRows } from "../tensor/tensor.ts";
 
 const LISTED = 20;
 
-/** A tensor of the output with its operands. */
-export interface TensorPair {
+/** Two tensors of one name and different shapes. */
+export interface Misshapen {
 	base: CheckpointTensor;
 	delta: CheckpointTensor;
-}
-
-/**
- * Pair each tensor of the base with the delta's of the same name; names are compared byte by byte.
- *
- * @returns the pairs in the base's order, and the names only the delta has
- * @throws {MismatchError} listing every tensor that is missing or of another shape
- */
-export function pairTensors(
-	base: CheckpointLayout,
-	delta: CheckpointLayout,
-): { pairs: TensorPair[]; deltaOnly: string[] } {
-	const pairs: TensorPair[] = [];
-	const missing: string[] = [];
-	const misshapen: TensorPair[] = [];
-	for (const [name, tensor] of base.tensors) {
-		const other = delta.tensors.get(name);
-		if (other === undefined) missing.push(name);
-		else if (sameShape(tensor.shape, other.shape))
-			pairs.push({ base: tensor, delta: other });
-		else misshapen.push({ base: tensor, delta: other });
-	}
-	const deltaOnly = [...delta.tensors.keys()].filter(
-		(name) => !base.tensors.has(name),
-	);
-	if (missing.length > 0) throw missingTensors(base, delta, missing, deltaOnly);
-	if (misshapen.length > 0) throw misshapenTensors(base, delta, misshapen);
-	return { pairs, deltaOnly };
 }
 
 /** Refusal of tensors that only the delta has. */
@@ -56,7 +28,8 @@ export function extraTensors(
 	});
 }
 
-function missingTensors(
+/** Refusal of a delta that lacks tensors of the base. */
+export function missingTensors(
 	base: CheckpointLayout,
 	delta: CheckpointLayout,
 	missing: readonly string[],
@@ -89,17 +62,20 @@ function missingRemedy(
 	return "Use the base this delta was made for";
 }
 
-function misshapenTensors(
+/** Refusal of tensors whose shapes differ where the convention has no rule for it. */
+export function misshapenTensors(
 	base: CheckpointLayout,
 	delta: CheckpointLayout,
-	pairs: readonly TensorPair[],
+	pairs: readonly Misshapen[],
 ): MismatchError {
 	return new MismatchError({
 		where: delta.location,
 		what: `${counted(pairs.length)} ${pairs.length === 1 ? "differs" : "differ"} in shape from the base ${base.location}`,
-		remedy: pairs.every(isGrownVocabulary)
-			? "The delta's vocabulary is longer than the base's: it was made by a convention that grows the base, which cannot be applied yet"
-			: "Use the base this delta was made for",
+		remedy: pairs.every(({ base, delta }) =>
+			hasMoreRows(delta.shape, base.shape),
+		)
+			? "The delta's vocabulary is longer than the base's: name the convention it was made with, such as --convention fastchat-v0 or alpaca (see merge-delta conventions)"
+			: baseSizeRemedy(pairs),
 		details: listed(
 			pairs.map(
 				({ base: b, delta: d }) =>
@@ -109,12 +85,39 @@ function misshapenTensors(
 	});
 }
 
-/** 32000 → 32001 rows and the like: only the first dimension grows. */
-function isGrownVocabulary({ base, delta }: TensorPair): boolean {
-	return (
-		(delta.shape[0] ?? 0) > (base.shape[0] ?? 0) &&
-		sameShape(base.shape.slice(1), delta.shape.slice(1))
+/** Refusal of a delta of the base's own size under a convention whose script always grows the base. */
+export function nothingGrown(
+	base: CheckpointLayout,
+	delta: CheckpointLayout,
+): MismatchError {
+	const token = base.addedTokens.find((each) => /^[[<]pad[\]>]$/i.test(each));
+	return new MismatchError({
+		where: delta.location,
+		what: "its embeddings have no more rows than the base's, and the script of this convention always adds a token to the base",
+		...(token === undefined ? {} : { found: `${token} in the base already` }),
+		remedy:
+			token === undefined
+				? "Name a convention that grows nothing, such as --convention fastchat-v1.1 or knowlm"
+				: "The script would have emptied or refused these embeddings: use the base without that token",
+	});
+}
+
+/** LLaMA's sizes, by the length of their norms. */
+const MODEL_SIZES = new Map([
+	[4096, "7B"],
+	[5120, "13B"],
+	[6656, "30B"],
+	[8192, "65B"],
+]);
+
+function baseSizeRemedy(pairs: readonly Misshapen[]): string {
+	const norm = pairs.find(({ base }) => base.shape.length === 1);
+	const [mine, other] = [norm?.base.shape[0], norm?.delta.shape[0]].map(
+		(width) => MODEL_SIZES.get(width ?? 0),
 	);
+	return mine && other
+		? `The base is of ${mine}, the delta of ${other}: use the base this delta was made for`
+		: "Use the base this delta was made for";
 }
 
 /** The first names, and how many more there are. */

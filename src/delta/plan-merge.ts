@@ -1,38 +1,31 @@
-import type {
-	CheckpointLayout,
-	CheckpointTensor,
-} from "../checkpoint/checkpoint.ts";
+import type { CheckpointLayout } from "../checkpoint/checkpoint.ts";
 import { MismatchError } from "../errors.ts";
 import { encodeHeader } from "../format/safetensors-writer.ts";
 import { encodeShardIndex } from "../format/shard-index.ts";
 import { shardFileName } from "../format/shard-name.ts";
-import type { AddSpec } from "../kernel/kernel.ts";
+import type { Dtype, FloatDtype } from "../tensor/dtype.ts";
+import { elementCount, hasMoreRows } from "../tensor/tensor.ts";
+import { chooseRecipes } from "./choose-recipes.ts";
 import {
-	FLOAT_DTYPES,
-	type FloatDtype,
-	isFloatDtype,
-} from "../tensor/dtype.ts";
-import { elementCount } from "../tensor/tensor.ts";
-import {
-	CONVENTIONS,
 	type Convention,
+	type ConventionChanges,
 	type ConventionId,
+	conventionOf,
+	type Side,
 } from "./convention.ts";
+import { counted } from "./mismatch.ts";
 import {
-	counted,
-	extraTensors,
-	listed,
+	type OutputTensor,
+	type Pairing,
 	pairTensors,
-	type TensorPair,
-} from "./mismatch.ts";
+} from "./pair-tensors.ts";
 import {
-	INPUT,
 	type MergePlan,
 	type OutputShard,
 	PLAN_VERSION,
 	type PlanInput,
-	type Span,
 } from "./plan.ts";
+import { Fills, planTensor, type Recipe } from "./segments.ts";
 
 /** What transformers writes into every file. */
 const METADATA = new Map([["format", "pt"]]);
@@ -40,6 +33,8 @@ const METADATA = new Map([["format", "pt"]]);
 export interface PlanOptions {
 	/** type of every output tensor; null: what the convention says */
 	dtype: FloatDtype | null;
+	/** what is to be different from the convention */
+	changes: ConventionChanges;
 }
 
 /** A plan, and what a person should know about it. */
@@ -50,7 +45,7 @@ export interface Planned {
 
 /**
  * Plan the merge of two checkpoints under one convention. Pure: reads nothing but the layouts.
- * The base's shards are mirrored, under the names transformers would give them.
+ * The shards of the side the convention loops over are mirrored, under the names transformers would give them.
  *
  * @throws {MismatchError} where the two do not fit together under this convention
  */
@@ -60,117 +55,86 @@ export function planMerge(
 	id: ConventionId,
 	options: PlanOptions,
 ): Planned {
-	const convention: Convention = CONVENTIONS[id];
-	const { pairs, deltaOnly } = pairTensors(base, delta);
-	if (pairs.length === 0)
+	const { changes } = options;
+	const convention = conventionOf(id, changes);
+	const pairing = pairTensors(base, delta, convention);
+	if (pairing.tensors.length === 0)
 		throw new MismatchError({
 			where: base.location,
 			what: "the base holds no tensor",
 			remedy: "Name a model",
 		});
-	if (deltaOnly.length > 0 && convention.deltaOnly === "refuse")
-		throw extraTensors(base, delta, deltaOnly);
-	const specs = chooseSpecs(pairs, convention, options, delta.location);
-	const shards = planShards(base, pairs, specs);
-	const totals = countTotals(shards, pairs);
-	const sideFiles = planSideFiles(base, delta, convention);
+	const recipes = chooseRecipes(pairing, convention, options.dtype, delta);
+	const fills = new Fills();
+	const shards = planShards(pairing, recipes, fills);
+	const totals = countTotals(shards, pairing);
+	const sideFiles = planSideFiles(base, delta, convention, pairing);
 	return {
 		plan: {
 			version: PLAN_VERSION,
 			convention: id,
+			changes,
 			inputs: [inputOf("base", base), inputOf("delta", delta)],
-			fills: [],
+			fills: fills.list,
 			shards,
 			index: planIndex(shards, totals),
 			sideFiles: sideFiles.files,
 			totals,
 		},
 		warnings: [
-			...(deltaOnly.length === 0
-				? []
-				: [
-						`${delta.location}: ${counted(deltaOnly.length)} only the delta has, dropped as ${id} does: ${deltaOnly.slice(0, 3).join(", ")}${deltaOnly.length > 3 ? ", …" : ""}`,
-					]),
+			...droppedWarnings(base, "base", pairing, id),
+			...droppedWarnings(delta, "delta", pairing, id),
 			...sideFiles.warnings,
 		],
 	};
 }
 
-/** The arithmetic for each pair, all faults listed at once. */
-function chooseSpecs(
-	pairs: readonly TensorPair[],
-	convention: Convention,
-	{ dtype }: PlanOptions,
-	where: string,
-): Map<string, AddSpec> {
-	const specs = new Map<string, AddSpec>();
-	const uncountable: string[] = [];
-	const unequal: string[] = [];
-	for (const { base: a, delta: b } of pairs) {
-		if (!isFloatDtype(a.dtype) || !isFloatDtype(b.dtype)) {
-			uncountable.push(`${a.name}: base ${a.dtype}, delta ${b.dtype}`);
-			continue;
-		}
-		const { cast } = convention;
-		const out = dtype ?? convention.out ?? (a.dtype === b.dtype && a.dtype);
-		if (!out) {
-			unequal.push(`${a.name}: base ${a.dtype}, delta ${b.dtype}`);
-			continue;
-		}
-		specs.set(a.name, {
-			base: a.dtype,
-			delta: b.dtype,
-			cast: a.dtype === cast && b.dtype === cast ? null : cast,
-			out,
-		});
-	}
-	if (uncountable.length > 0)
-		throw new MismatchError({
-			where,
-			what: `${counted(uncountable.length)} cannot be added`,
-			expected: `dtypes among ${FLOAT_DTYPES.join(", ")}`,
-			remedy: "Sums of other types are undefined: use checkpoints without them",
-			details: listed(uncountable),
-		});
-	if (unequal.length > 0)
-		throw new MismatchError({
-			where,
-			what: `${counted(unequal.length)} of another dtype than in the base`,
-			remedy: `Say which dtype the sum shall have: --dtype ${FLOAT_DTYPES.join("|")}`,
-			details: listed(unequal),
-		});
-	return specs;
+function droppedWarnings(
+	{ location }: CheckpointLayout,
+	side: Side,
+	{ dropped }: Pairing,
+	id: ConventionId,
+): string[] {
+	const names = dropped[side];
+	const shown = `${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""}`;
+	return names.length === 0
+		? []
+		: [
+				`${location}: ${counted(names.length)} only the ${side} has, dropped as ${id} does: ${shown}`,
+			];
 }
 
 function planShards(
-	base: CheckpointLayout,
-	pairs: readonly TensorPair[],
-	specs: ReadonlyMap<string, AddSpec>,
+	{ tensors }: Pairing,
+	recipes: ReadonlyMap<string, Recipe>,
+	fills: Fills,
 ): OutputShard[] {
-	const byShard = base.shards.map((): Map<string, TensorPair> => new Map());
-	for (const pair of pairs)
-		byShard[pair.base.shardIndex]?.set(pair.base.name, pair);
-	const filled = byShard.filter((shard) => shard.size > 0);
-	return filled.map((shard, shardIndex) =>
-		planShard(shardFileName(shardIndex, filled.length), shard, specs),
+	const byShard = new Map<number, OutputTensor[]>();
+	for (const tensor of tensors) {
+		const shard = byShard.get(tensor.shardIndex) ?? [];
+		byShard.set(tensor.shardIndex, shard);
+		shard.push(tensor);
+	}
+	const filled = [...byShard].sort(([a], [b]) => a - b);
+	return filled.map(([, shard], i) =>
+		planShard(shardFileName(i, filled.length), shard, recipes, fills),
 	);
 }
 
 function planShard(
 	fileName: string,
-	pairs: ReadonlyMap<string, TensorPair>,
-	specs: ReadonlyMap<string, AddSpec>,
+	outputs: readonly OutputTensor[],
+	recipes: ReadonlyMap<string, Recipe>,
+	fills: Fills,
 ): OutputShard {
-	const operands = (name: string) => {
-		const [pair, spec] = [pairs.get(name), specs.get(name)];
-		if (!pair || !spec) throw new RangeError(`no operands for ${name}`);
-		return { ...pair, spec };
+	const recipeOf = (name: string) => {
+		const recipe = recipes.get(name);
+		if (!recipe) throw new RangeError(`no recipe for ${name}`);
+		return recipe;
 	};
 	const { json, byteLength, tensors } = encodeHeader(
-		Array.from(pairs, ([name, { base }]) => ({
-			name,
-			dtype: operands(name).spec.out,
-			shape: base.shape,
+		outputs.map(({ name, shape }) => ({
+			...{ name, shape, dtype: outDtype(recipeOf(name)) },
 		})),
 		METADATA,
 		fileName,
@@ -180,36 +144,33 @@ function planShard(
 		byteLength: byteLength + (tensors.at(-1)?.dataOffsets[1] ?? 0),
 		header: json,
 		sha256: null,
-		segments: tensors.map(({ name, dataOffsets: [begin, end] }) => {
-			const { base, delta, spec } = operands(name);
-			return {
-				op: "add",
-				tensor: name,
-				spec,
-				fileOffset: byteLength + begin,
-				byteLength: end - begin,
-				base: spanOf(INPUT.base, base),
-				delta: spanOf(INPUT.delta, delta),
-			};
-		}),
+		segments: tensors.flatMap(({ name, dataOffsets: [begin] }) =>
+			planTensor(name, recipeOf(name), byteLength + begin, fills),
+		),
 	};
 }
 
-function spanOf(input: number, tensor: CheckpointTensor): Span {
-	const { shardIndex: shard, fileOffset, byteLength } = tensor;
-	return { input, shard, fileOffset, byteLength };
+function outDtype(recipe: Recipe): Dtype {
+	switch (recipe.kind) {
+		case "sum":
+			return recipe.spec.out;
+		case "copy":
+			return recipe.delta.dtype;
+		case "cast":
+			return recipe.out;
+	}
 }
 
 function countTotals(
 	shards: readonly OutputShard[],
-	pairs: readonly TensorPair[],
+	{ tensors }: Pairing,
 ): MergePlan["totals"] {
 	let elements = 0;
-	for (const { base } of pairs) elements += elementCount(base.shape) ?? 0;
+	for (const { shape } of tensors) elements += elementCount(shape) ?? 0;
 	let byteLength = 0;
 	for (const { segments } of shards)
 		for (const segment of segments) byteLength += segment.byteLength;
-	return { tensors: pairs.length, elements, byteLength };
+	return { tensors: tensors.length, elements, byteLength };
 }
 
 function planIndex(
@@ -227,20 +188,46 @@ function planSideFiles(
 	base: CheckpointLayout,
 	delta: CheckpointLayout,
 	convention: Convention,
+	pairing: Pairing,
 ): { files: MergePlan["sideFiles"]; warnings: string[] } {
 	const layouts = { base, delta };
-	const files: { fileName: string; from: "base" | "delta" }[] = [];
+	const files: { fileName: string; from: Side; vocabSize: number | null }[] =
+		[];
 	const warnings: string[] = [];
+	const sides = {
+		config: convention.configFrom,
+		tokenizer: convention.tokenizerFrom,
+	};
 	for (const kind of ["config", "tokenizer"] as const) {
-		const from = convention[`${kind}From`];
+		const from = sides[kind];
+		if (from === null) continue;
 		const found = layouts[from].sideFiles.filter((file) => file.kind === kind);
-		for (const { fileName } of found) files.push({ fileName, from });
+		for (const { fileName } of found)
+			if (fileName !== "generation_config.json" || convention.generationConfig)
+				files.push({
+					fileName,
+					from,
+					vocabSize: vocabSizeOf(fileName, from, pairing),
+				});
 		if (found.length === 0)
 			warnings.push(
 				`${layouts[from].location}: no ${kind} file, so the merged model has none`,
 			);
 	}
 	return { files, warnings };
+}
+
+/** The base's config must tell of the rows that its embeddings got; null: the file is right as it is. */
+function vocabSizeOf(
+	fileName: string,
+	from: Side,
+	{ tensors }: Pairing,
+): number | null {
+	if (fileName !== "config.json" || from !== "base") return null;
+	const grown = tensors.find(
+		({ base, delta }) => base && hasMoreRows(delta.shape, base.shape),
+	);
+	return grown?.delta.shape[0] ?? null;
 }
 
 function inputOf(side: PlanInput["side"], layout: CheckpointLayout): PlanInput {

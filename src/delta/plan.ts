@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { AddSpec } from "../kernel/kernel.ts";
 import type { FloatDtype } from "../tensor/dtype.ts";
-import type { ConventionId, Side } from "./convention.ts";
+import type { ConventionChanges, ConventionId, Side } from "./convention.ts";
 
 /** Raised whenever the same plan would be written differently or mean something else. */
 export const PLAN_VERSION = 2;
@@ -16,6 +16,8 @@ export const INPUT = { base: 0, delta: 1, fill: 2 } as const;
 export interface MergePlan {
 	version: typeof PLAN_VERSION;
 	convention: ConventionId;
+	/** what was different from that convention */
+	changes: ConventionChanges;
 	/** the weight files that are read, as `INPUT` numbers them */
 	inputs: readonly PlanInput[];
 	/** operands that no file holds, the "files" of `INPUT.fill` */
@@ -23,7 +25,12 @@ export interface MergePlan {
 	shards: readonly OutputShard[];
 	/** text of the shard index, or null where there is one shard */
 	index: string | null;
-	sideFiles: readonly { fileName: string; from: Side }[];
+	sideFiles: readonly {
+		fileName: string;
+		from: Side;
+		/** what `vocab_size` must say in it; null: all of it is copied as it is */
+		vocabSize: number | null;
+	}[];
 	/** counts over all tensors written */
 	totals: { tensors: number; elements: number; byteLength: number };
 }

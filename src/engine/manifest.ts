@@ -1,4 +1,4 @@
-import type { Side } from "../delta/convention.ts";
+import type { ConventionChanges, Side } from "../delta/convention.ts";
 import { type MergePlan, planId, sumsOf } from "../delta/plan.ts";
 import type { WrittenFile } from "../io/output-file.ts";
 import type { AddCounts } from "../kernel/kernel.ts";
@@ -18,6 +18,8 @@ export interface Manifest {
 	schemaVersion: 1;
 	tool: { name: "merge-delta"; version: string };
 	convention: string;
+	/** what was different from that convention */
+	changes: ConventionChanges;
 	planId: string;
 	inputs: readonly ReadFile[];
 	outputs: readonly WrittenFile[];
@@ -37,6 +39,7 @@ export function createManifest(
 		schemaVersion: 1,
 		tool: { name: "merge-delta", version: VERSION },
 		convention: plan.convention,
+		changes: plan.changes,
 		planId: planId(plan),
 		sums: sumsOf(plan),
 		inputs,

@@ -35,3 +35,11 @@ export function sameShape(a: readonly number[], b: readonly number[]): boolean {
 export function formatShape(shape: readonly number[]): string {
 	return `[${shape.join(", ")}]`;
 }
+
+/** Whether `a` is `b` with more rows: 32001 of 4096 and 32000 of 4096. */
+export function hasMoreRows(
+	a: readonly number[],
+	b: readonly number[],
+): boolean {
+	return (a[0] ?? 0) > (b[0] ?? 0) && sameShape(a.slice(1), b.slice(1));
+}

@@ -24,14 +24,14 @@ function layout(location: string, ...shards: Tensors[]): CheckpointLayout {
 		}
 		return { fileName: `${shardIndex}.safetensors`, byteLength: fileOffset };
 	});
-	return { location, shards: files, tensors, sideFiles: [] };
+	return { location, shards: files, tensors, sideFiles: [], addedTokens: [] };
 }
 
 const plan = (
 	base: CheckpointLayout,
 	delta: CheckpointLayout,
 	id: ConventionId = "add",
-) => planMerge(base, delta, id, { dtype: null });
+) => planMerge(base, delta, id, { dtype: null, changes: {} });
 
 /** The refusal of a plan. */
 function refusal(make: () => unknown): MismatchError {
@@ -91,7 +91,7 @@ describe("a plan", () => {
 		expect(planId(plan(base, delta).plan)).toBe(planId(made));
 		const moved = { ...delta, location: "elsewhere" };
 		expect(planId(plan(base, moved).plan)).toBe(planId(made));
-		const wider = planMerge(base, delta, "add", { dtype: "F32" });
+		const wider = planMerge(base, delta, "add", { dtype: "F32", changes: {} });
 		expect(planId(wider.plan)).not.toBe(planId(made));
 	});
 
@@ -148,7 +148,10 @@ describe("what does not fit is listed", () => {
 			layout("d", { t: ["F32", 2] }),
 		];
 		expect(refusal(() => plan(base, delta)).message).toContain("--dtype");
-		const { plan: made } = planMerge(base, delta, "add", { dtype: "BF16" });
+		const { plan: made } = planMerge(base, delta, "add", {
+			dtype: "BF16",
+			changes: {},
+		});
 		expect(specOf(made.shards[0]?.segments[0])).toEqual({
 			base: "F16",
 			delta: "F32",
@@ -193,7 +196,7 @@ describe("what does not fit is listed", () => {
 
 describe("auto", () => {
 	const auto = (base: CheckpointLayout, delta: CheckpointLayout) =>
-		planAuto(base, delta, { dtype: null });
+		planAuto(base, delta, { dtype: null, changes: {} });
 
 	test("takes the first convention where all give the same bytes", () => {
 		const model = layout("b", many(2));
@@ -201,12 +204,30 @@ describe("auto", () => {
 	});
 
 	test("refuses to choose where the bytes differ, and says how", () => {
-		const model = layout("b", { t: ["BF16", 2] });
-		const error = refusal(() => auto(model, model));
+		const base = layout("b", {
+			"model.embed_tokens.weight": ["F16", 4, 2],
+			t: ["F16", 2],
+		});
+		const delta = layout("d", {
+			"model.embed_tokens.weight": ["F32", 5, 2],
+			t: ["F32", 2],
+		});
+		const error = refusal(() => auto(base, delta));
 		expect(error.message).toContain(
-			"--convention fastchat-v1.1 or --convention add",
+			"alpaca, gisting and alpaca-farm all apply",
 		);
-		expect(error.fault.details?.join()).toContain("BF16 + BF16 as F16 → F16");
+		expect(error.message).toContain("--convention gisting");
+		expect(error.fault.details?.at(-2)).toBe(
+			"alpaca and gisting differ in model.embed_tokens.weight",
+		);
+	});
+
+	test("considers only conventions whose deltas are of the delta's type", () => {
+		const base = layout("b", { t: ["F16", 2] });
+		const delta = layout("d", { t: ["BF16", 2] });
+		const { plan: made } = auto(base, delta);
+		expect(made.convention).toBe("yulan");
+		expect(specOf(made.shards[0]?.segments[0])?.out).toBe("BF16");
 	});
 
 	test("takes the only one that fits", () => {
