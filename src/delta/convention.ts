@@ -14,6 +14,7 @@ export const GROW_RULES = [
 	"mean",
 	"slice",
 	"verbatim",
+	"pad",
 ] as const;
 export type GrowRule = (typeof GROW_RULES)[number];
 
@@ -230,9 +231,10 @@ export const CONVENTIONS = {
 	"alpaca-farm": {
 		...F32_MEAN,
 		mustGrow: false,
-		summary: "AlpacaFarm: F32, tensors of another shape are the delta's",
+		summary:
+			"AlpacaFarm: F32, embeddings of more than one new row are the delta's",
 		publishedBy: "tatsu-lab/alpaca-farm-*-wdiff",
-		grow: "verbatim",
+		grow: "pad",
 		verbatimOut: "F32",
 		deltaOnly: "verbatim",
 		expects: { dtype: "F32", grown: true, name: null },
@@ -242,7 +244,7 @@ export const CONVENTIONS = {
 		mustGrow: false,
 		summary: "AlpacaFarm's reward models: the same behind backbone_model.",
 		publishedBy: "tatsu-lab/alpaca-farm-reward-model-*-wdiff",
-		grow: "verbatim",
+		grow: "pad",
 		verbatimOut: "F32",
 		deltaOnly: "verbatim",
 		prefix: "backbone_model.",

@@ -18,6 +18,7 @@ const GROWTH: Record<Convention["grow"], string> = {
 	mean: "mean of the rows",
 	slice: "the delta's rows",
 	verbatim: "the delta's tensor",
+	pad: "one: mean of the rows; more: the delta's tensor",
 };
 
 /** What a convention does, each column of the table in `merge-delta conventions` and the README. */

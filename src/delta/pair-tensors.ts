@@ -130,7 +130,9 @@ class Pairer {
 		const { shape } = delta;
 		if (sameShape(base.shape, shape))
 			return { name, shardIndex, shape, base, delta };
-		if (grow === "verbatim") return { ...alone(delta), name, shardIndex };
+		const onlyPad = (shape[0] ?? 0) === (base.shape[0] ?? 0) + 1;
+		if (grow === "verbatim" || (grow === "pad" && !onlyPad))
+			return { ...alone(delta), name, shardIndex };
 		const fits =
 			EMBEDDING.test(base.name) &&
 			(grow === "slice"

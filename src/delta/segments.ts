@@ -56,7 +56,8 @@ export function planTensor(
 	const delta = spanOf(INPUT.delta, recipe.delta);
 	if (recipe.kind === "copy") strip.copy(delta);
 	else if (recipe.kind === "cast") strip.cast(recipe.from, recipe.out, delta);
-	else if (recipe.grow === "slice") planCorner(strip, recipe);
+	else if (recipe.grow === "slice" && recipe.base.shape.length === 2)
+		planCorner(strip, recipe);
 	else planRows(strip, recipe);
 	return strip.segments;
 }
@@ -74,7 +75,7 @@ function planRows(strip: Strip, { base, delta, spec, grow }: Sum): void {
 	strip.add(spec, mine, top);
 	const added = more.byteLength / width;
 	if (added === 0) return;
-	if (grow === "mean") {
+	if (grow === "mean" || grow === "pad") {
 		const rows = base.shape[0] ?? 0;
 		const byteLength = added * elementByteLength("F32");
 		const mean = { of: mine, dtype: spec.base, rows, columns, byteLength };
