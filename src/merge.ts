@@ -14,7 +14,7 @@ import {
 } from "./engine/manifest.ts";
 import { preflight } from "./engine/preflight.ts";
 import { type Progress, runPlan } from "./engine/run-plan.ts";
-import { MismatchError, throwIfAborted } from "./errors.ts";
+import { MismatchError, throwIfAborted, VerificationError } from "./errors.ts";
 import {
 	CHECKSUM_FILE_NAME,
 	encodeChecksumFile,
@@ -126,11 +126,12 @@ async function write(
 	let directInputs = 0;
 	for (const source of sources.flat())
 		if (await source.chooseReading(engine.options.directIo)) directInputs++;
-	const { shards, nonFinite, inputSums, seconds } = await runPlan(
+	const { shards, nonFinite, sum, inputSums, seconds } = await runPlan(
 		...([plan, sources, staging, engine] as const),
 		{ inputSums: options.inputSums ?? true, onProgress: options.onProgress },
 	);
 	if (!options.allowNonFinite) refuseOverflow(options.out, nonFinite);
+	checkSum(plan, sum, options.out);
 	for (const source of sources.flat()) await source.checkUnchanged();
 
 	const inputs = listInputs(plan, inputSums);
@@ -236,6 +237,22 @@ function refuseOverflow(
 		details: overflowed
 			.slice(0, 20)
 			.map(([tensor, counts]) => `${tensor}: ${counts.overflowed} elements`),
+	});
+}
+
+/** @throws {VerificationError} where the elements do not add up to what was published */
+function checkSum(plan: MergePlan, sum: number | null, out: string): void {
+	if (plan.sum === null || sum === null) return;
+	const { accept, tolerance } = plan.sum;
+	if (accept.some((each) => Math.abs(each.sum - sum) <= tolerance)) return;
+	const names = [...new Set(accept.map(({ of }) => of))].join(" or ");
+	throw new VerificationError({
+		where: out,
+		what: `the elements do not add up to what was published with ${names}, so nothing was published here`,
+		expected: `${accept.map((each) => each.sum.toFixed(4)).join(" or ")} ± ${tolerance}`,
+		found: sum.toFixed(4),
+		remedy:
+			"Is it the right base, and are all shards whole? For another model made this way give its sum with --expect-sum, or none with --expect-sum any",
 	});
 }
 

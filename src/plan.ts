@@ -24,6 +24,8 @@ export interface PlanInputs {
 	dtype?: FloatDtype | undefined;
 	/** what is to be different from the convention; without one, from `add` */
 	changes?: ConventionWishes | undefined;
+	/** what all elements of the result add up to, where its publisher has said; default: what is known */
+	expectSum?: number | "any" | undefined;
 }
 
 /** Changes of a convention; what is undefined stays as it is. */
@@ -68,7 +70,7 @@ export async function withPlan<T>(
 			Object.entries(inputs.changes ?? {}).filter(([, to]) => to !== undefined),
 		);
 		const isChanged = Object.keys(changes).length > 0;
-		const options = { dtype, changes };
+		const options = { dtype, changes, sum: inputs.expectSum ?? null };
 		const planned =
 			convention === "auto" && !isChanged
 				? planAuto(base, delta, options)

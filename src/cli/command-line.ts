@@ -239,6 +239,13 @@ function inputOptions<T>(y: Argv<T>) {
 			default: "auto" as const,
 			describe: "what the delta means; auto: the only one that fits",
 		})
+		.option("expect-sum", {
+			type: "string",
+			requiresArg: true,
+			coerce: parseSum,
+			describe:
+				"what all elements add up to; any: whatever; default: what was published",
+		})
 		.option("compute-dtype", {
 			choices: FLOAT_DTYPES as readonly FloatDtype[],
 			coerce: upperCase,
@@ -287,6 +294,17 @@ function changesOf(
 	const { computeDtype: cast, grow, loop, verbatim, prefix } = args;
 	const { configFrom, tokenizerFrom } = args;
 	return { cast, grow, loop, verbatim, prefix, configFrom, tokenizerFrom };
+}
+
+function parseSum(text: string | undefined): number | "any" | undefined {
+	if (text === undefined || text === "any") return text;
+	const sum = text.trim() === "" ? Number.NaN : Number(text);
+	if (Number.isFinite(sum)) return sum;
+	throw new UsageError({
+		where: "--expect-sum",
+		...{ what: "no number", found: JSON.stringify(text) },
+		expected: "a sum such as 50637.1836, or any",
+	});
 }
 
 function upperCase(dtype: string | undefined): FloatDtype | undefined {

@@ -11,14 +11,23 @@ export async function mergeCommand(
 	const progress = openProgress(terminal);
 	const started = performance.now();
 	const { base, delta, out, convention, dtype, changes } = options;
-	const { allowNonFinite } = options;
+	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
 	const {
 		manifest,
 		warnings,
 		performance: used,
 	} = await merge({
-		...{ base, delta, out, convention, dtype, changes, allowNonFinite },
+		...{
+			base,
+			delta,
+			out,
+			convention,
+			dtype,
+			changes,
+			allowNonFinite,
+			expectSum,
+		},
 		...{ kernel, threads, memory, directIo, inputSums },
 		signal,
 		onProgress: (at) => progress.update(at),

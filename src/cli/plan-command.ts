@@ -3,10 +3,17 @@ import { formatBytes, formatTable, plural } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function planCommand(
-	{ base, delta, convention, dtype, changes }: PlanInputs,
+	{ base, delta, convention, dtype, changes, expectSum }: PlanInputs,
 	terminal: Terminal,
 ): Promise<number> {
-	const report = await plan({ base, delta, convention, dtype, changes });
+	const report = await plan({
+		base,
+		delta,
+		convention,
+		dtype,
+		changes,
+		expectSum,
+	});
 	for (const warning of report.warnings) terminal.warn(warning);
 	const { shards, sideFiles, totals, convention: id } = report.plan;
 	const bytes = shards.reduce((sum, { byteLength }) => sum + byteLength, 0);

@@ -31,7 +31,7 @@ export interface Pairing {
 }
 
 /** Positions are computed from the configuration today, and were stored until 2023. */
-const ROTARY = /rotary_emb\.inv_freq$/;
+export const ROTARY = /rotary_emb\.inv_freq$/;
 const EMBEDDING = /(^|\.)(embed_tokens|lm_head)\.weight$/;
 
 /**

@@ -18,6 +18,7 @@ import {
 	type OutputTensor,
 	type Pairing,
 	pairTensors,
+	ROTARY,
 } from "./pair-tensors.ts";
 import {
 	type MergePlan,
@@ -25,6 +26,7 @@ import {
 	PLAN_VERSION,
 	type PlanInput,
 } from "./plan.ts";
+import { expectedSum } from "./published-sum.ts";
 import { Fills, planTensor, type Recipe } from "./segments.ts";
 
 /** What transformers writes into every file. */
@@ -35,6 +37,8 @@ export interface PlanOptions {
 	dtype: FloatDtype | null;
 	/** what is to be different from the convention */
 	changes: ConventionChanges;
+	/** what the elements must add up to; null: what was published, if anything was; `any`: whatever they do */
+	sum: number | "any" | null;
 }
 
 /** A plan, and what a person should know about it. */
@@ -79,6 +83,7 @@ export function planMerge(
 			shards,
 			index: planIndex(shards, totals),
 			sideFiles: sideFiles.files,
+			sum: planSum(id, pairing, options),
 			totals,
 		},
 		warnings: [
@@ -87,6 +92,29 @@ export function planMerge(
 			...sideFiles.warnings,
 		],
 	};
+}
+
+/** Tolerance of a sum that a person has given: Alpaca's, or relative as AlpacaFarm's for large ones. */
+const SUM_TOLERANCE = { absolute: 1e-2, relative: 1e-5 };
+
+function planSum(
+	id: ConventionId,
+	{ tensors }: Pairing,
+	{ dtype, changes, sum }: PlanOptions,
+): MergePlan["sum"] {
+	const names = tensors.map(({ name }) => name);
+	if (sum === "any") return null;
+	if (sum !== null) {
+		const accept = [{ of: "this model", sum }];
+		const { absolute, relative } = SUM_TOLERANCE;
+		const tolerance = Math.max(absolute, relative * Math.abs(sum));
+		return { accept, tolerance, tensors: names };
+	}
+	if (dtype !== null || Object.keys(changes).length > 0) return null;
+	const elements = tensors
+		.filter(({ name }) => !ROTARY.test(name))
+		.reduce((count, { shape }) => count + (elementCount(shape) ?? 0), 0);
+	return expectedSum(id, elements, names);
 }
 
 function droppedWarnings(

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { AddSpec } from "../kernel/kernel.ts";
 import type { FloatDtype } from "../tensor/dtype.ts";
 import type { ConventionChanges, ConventionId, Side } from "./convention.ts";
+import type { ExpectedSum } from "./published-sum.ts";
 
 /** Raised whenever the same plan would be written differently or mean something else. */
 export const PLAN_VERSION = 2;
@@ -31,6 +32,8 @@ export interface MergePlan {
 		/** what `vocab_size` must say in it; null: all of it is copied as it is */
 		vocabSize: number | null;
 	}[];
+	/** what all elements must add up to; null where nobody has said */
+	sum: ExpectedSum | null;
 	/** counts over all tensors written */
 	totals: { tensors: number; elements: number; byteLength: number };
 }
@@ -74,6 +77,8 @@ export interface AddSegment extends SegmentPlace {
 /** `out = from`, byte by byte. */
 export interface CopySegment extends SegmentPlace {
 	op: "copy";
+	/** of the elements; null where the bytes are no numbers */
+	dtype: FloatDtype | null;
 	from: Span;
 }
 

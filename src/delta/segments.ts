@@ -1,6 +1,11 @@
 import type { CheckpointTensor } from "../checkpoint/checkpoint.ts";
 import type { AddSpec } from "../kernel/kernel.ts";
-import { elementByteLength, type FloatDtype } from "../tensor/dtype.ts";
+import {
+	type Dtype,
+	elementByteLength,
+	type FloatDtype,
+	isFloatDtype,
+} from "../tensor/dtype.ts";
 import type { GrowRule } from "./convention.ts";
 import { type Fill, INPUT, type Segment, type Span } from "./plan.ts";
 
@@ -54,7 +59,7 @@ export function planTensor(
 ): Segment[] {
 	const strip = new Strip(name, fileOffset, fills);
 	const delta = spanOf(INPUT.delta, recipe.delta);
-	if (recipe.kind === "copy") strip.copy(delta);
+	if (recipe.kind === "copy") strip.copy(delta, floatDtype(recipe.delta.dtype));
 	else if (recipe.kind === "cast") strip.cast(recipe.from, recipe.out, delta);
 	else if (recipe.grow === "slice" && recipe.base.shape.length === 2)
 		planCorner(strip, recipe);
@@ -125,15 +130,16 @@ class Strip {
 		this.segments.push({ op: "add", ...place, spec, base, delta });
 	}
 
-	copy(from: Span): void {
+	copy(from: Span, dtype: FloatDtype | null): void {
 		if (from.byteLength === 0 && this.segments.length > 0) return;
-		this.segments.push({ op: "copy", ...this.place(from.byteLength), from });
+		const place = this.place(from.byteLength);
+		this.segments.push({ op: "copy", ...place, dtype, from });
 	}
 
 	/** Rounded to another type; by adding a zero that changes nothing, so that every kernel can do it. */
 	cast(from: FloatDtype, out: FloatDtype, span: Span): void {
 		if (from === out || span.byteLength === 0) {
-			this.copy(span);
+			this.copy(span, out);
 			return;
 		}
 		const count = span.byteLength / elementByteLength(from);
@@ -146,6 +152,10 @@ class Strip {
 		this.fileOffset += byteLength;
 		return { tensor, fileOffset, byteLength };
 	}
+}
+
+function floatDtype(dtype: Dtype): FloatDtype | null {
+	return isFloatDtype(dtype) ? dtype : null;
 }
 
 function spanOf(input: number, tensor: CheckpointTensor): Span {

@@ -4,6 +4,7 @@ import {
 	type OutputShard,
 	spansOf,
 } from "../delta/plan.ts";
+import { addSums } from "../delta/published-sum.ts";
 import { throwIfAborted, VerificationError } from "../errors.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
@@ -43,6 +44,8 @@ export interface RunResult {
 	inputSums: string[][] | null;
 	/** tensors with results that are not finite, by name */
 	nonFinite: Map<string, AddCounts>;
+	/** of all elements, where the plan says what it must be */
+	sum: number | null;
 	/** added up over all reads and writes, many of which are under way at once */
 	seconds: { read: number; write: number };
 }
@@ -106,6 +109,7 @@ class Run {
 	private readonly waiting: number[];
 	private readonly shards: WrittenFile[] = [];
 	private readonly nonFinite = new Map<string, AddCounts>();
+	private readonly sums = new Map<string, number>();
 	private writtenBytes = 0;
 	private failed = false;
 	private failure: unknown;
@@ -157,6 +161,7 @@ class Run {
 			shards: this.shards,
 			inputSums: (await this.digests?.finish()) ?? null,
 			nonFinite: this.nonFinite,
+			sum: this.plan.sum && addSums(this.plan.sum, this.sums),
 			seconds: this.seconds,
 		};
 	}
@@ -292,7 +297,9 @@ class Run {
 		if (parts.length === 0) return;
 		const { crew } = this.engine;
 		const { byteOffset: slotOffset } = slot;
-		const result = await crew.perform({ kind: "add", slotOffset, parts });
+		const sum = this.plan.sum !== null;
+		const step = { kind: "add", slotOffset, parts, sum } as const;
+		const result = await crew.perform(step);
 		for (const { tensor, counts } of result.nonFinite) {
 			const known = this.nonFinite.get(tensor);
 			this.nonFinite.set(tensor, {
@@ -300,6 +307,8 @@ class Run {
 				overflowed: (known?.overflowed ?? 0) + counts.overflowed,
 			});
 		}
+		for (const { tensor, sum } of result.sums)
+			this.sums.set(tensor, (this.sums.get(tensor) ?? 0) + sum);
 	}
 
 	private written(lane: Lane, byteLength: number): void {

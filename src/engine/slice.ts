@@ -7,7 +7,7 @@ import {
 import { headerBytes } from "../format/safetensors-writer.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { AddSpec } from "../kernel/kernel.ts";
-import { elementByteLength } from "../tensor/dtype.ts";
+import { elementByteLength, type FloatDtype } from "../tensor/dtype.ts";
 
 /**
  * A stretch of an output file with all that is needed to make it, laid out in one slot: the output from
@@ -36,6 +36,8 @@ export interface Place {
 /** What one segment gives to a slice, in whole elements. `operands` as the segment names them, in its order. */
 export type Part = {
 	tensor: string;
+	/** of the result; null where its bytes are no numbers */
+	dtype: FloatDtype | null;
 	operands: readonly Place[];
 	out: Place;
 } & ({ op: "add"; spec: AddSpec } | { op: "copy" } | { op: "xor" });
@@ -118,6 +120,17 @@ export class ShardCutter {
 	}
 }
 
+function dtypeOf(segment: Segment): FloatDtype | null {
+	switch (segment.op) {
+		case "add":
+			return segment.spec.out;
+		case "copy":
+			return segment.dtype;
+		case "xor":
+			return null;
+	}
+}
+
 /** The part of a segment between two offsets of its output file, with its operands placed; none if it is empty. */
 function cutSegment(
 	segment: Segment,
@@ -126,7 +139,8 @@ function cutSegment(
 	layout: SlotLayout,
 ): Part[] {
 	const { tensor, fileOffset, byteLength } = segment;
-	const step = segment.op === "add" ? elementByteLength(segment.spec.out) : 1;
+	const dtype = dtypeOf(segment);
+	const step = dtype === null ? 1 : elementByteLength(dtype);
 	const first = (Math.max(begin, fileOffset) - fileOffset) / step;
 	const count =
 		(Math.min(end, fileOffset + byteLength) - fileOffset) / step - first;
@@ -150,13 +164,15 @@ function cutSegment(
 				place(base, elementByteLength(spec.base)),
 				place(delta, elementByteLength(spec.delta)),
 			];
-			return [{ op, tensor, spec, operands, out }];
+			return [{ op, tensor, dtype, spec, operands, out }];
 		}
-		case "copy":
-			return [{ op: "copy", tensor, operands: [place(segment.from, 1)], out }];
+		case "copy": {
+			const operands = [place(segment.from, step)];
+			return [{ op: "copy", tensor, dtype, operands, out }];
+		}
 		case "xor": {
 			const operands = [place(segment.base, 1), place(segment.delta, 1)];
-			return [{ op: "xor", tensor, operands, out }];
+			return [{ op: "xor", tensor, dtype, operands, out }];
 		}
 	}
 }

@@ -1,11 +1,18 @@
 import { createHash, type Hash } from "node:crypto";
 import type { AddCounts, Kernel } from "../kernel/kernel.ts";
+import { sumElements } from "../kernel/sum-elements.ts";
 import { xorBytes } from "../kernel/xor.ts";
 import type { Part, Place } from "./slice.ts";
 
 /** A piece of work for one thread, on bytes that lie in the shared slots. */
 export type Step =
-	| { kind: "add"; slotOffset: number; parts: readonly Part[] }
+	| {
+			kind: "add";
+			slotOffset: number;
+			parts: readonly Part[];
+			/** whether the elements of the results are to be added up */
+			sum: boolean;
+	  }
 	/** `digest` names a file; its bytes come in order, all to one thread */
 	| { kind: "hash"; digest: number; byteOffset: number; byteLength: number }
 	| { kind: "finish"; digest: number };
@@ -13,6 +20,8 @@ export type Step =
 export interface StepResult {
 	/** of the adds, tensors with results that are not finite */
 	nonFinite: { tensor: string; counts: AddCounts }[];
+	/** of the adds, where asked for: the elements of each, added up */
+	sums: { tensor: string; sum: number }[];
 	/** of "finish": SHA-256 in hex */
 	sha256: string;
 	seconds: number;
@@ -31,10 +40,12 @@ export class StepRunner {
 
 	run(step: Step): StepResult {
 		const started = performance.now();
-		const result: StepResult = { nonFinite: [], sha256: "", seconds: 0 };
+		const result: StepResult = {
+			...{ nonFinite: [], sums: [], sha256: "", seconds: 0 },
+		};
 		switch (step.kind) {
 			case "add":
-				result.nonFinite = this.make(step.slotOffset, step.parts);
+				this.make(step, result);
 				break;
 			case "hash":
 				this.hashOf(step.digest).update(
@@ -50,8 +61,10 @@ export class StepRunner {
 		return result;
 	}
 
-	private make(slotOffset: number, parts: readonly Part[]) {
-		const nonFinite: StepResult["nonFinite"] = [];
+	private make(
+		{ slotOffset, parts, sum }: Extract<Step, { kind: "add" }>,
+		{ nonFinite, sums }: StepResult,
+	): void {
 		const at = ({ slotOffset: within, byteLength }: Place) =>
 			this.view(slotOffset + within, byteLength);
 		for (const part of parts) {
@@ -66,8 +79,12 @@ export class StepRunner {
 				if (counts.nonFinite > 0)
 					nonFinite.push({ tensor: part.tensor, counts });
 			}
+			if (sum && part.dtype !== null)
+				sums.push({
+					tensor: part.tensor,
+					sum: sumElements(part.dtype, out),
+				});
 		}
-		return nonFinite;
 	}
 
 	private hashOf(digest: number): Hash {

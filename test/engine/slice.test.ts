@@ -44,7 +44,7 @@ const shards = fc
 			const place = { tensor: `${i}`, fileOffset, byteLength };
 			fileOffset += byteLength;
 			const same = (input: number) => span(input, elementByteLength(out));
-			if (op === "copy") return { op, ...place, from: same(1) };
+			if (op === "copy") return { op, ...place, dtype: out, from: same(1) };
 			if (op === "xor") return { op, ...place, base: same(0), delta: same(1) };
 			return {
 				...{ op, ...place, spec: { base, delta, cast: null, out } },
@@ -60,7 +60,11 @@ const shards = fc
 
 /** Bytes of an element of the output and of each operand. */
 function widthsOf(segment: Segment): [number, ...number[]] {
-	if (segment.op !== "add") return [1, 1, 1];
+	if (segment.op === "xor") return [1, 1, 1];
+	if (segment.op === "copy") {
+		const width = segment.dtype ? elementByteLength(segment.dtype) : 1;
+		return [width, width];
+	}
 	const { base, delta, out } = segment.spec;
 	return [out, base, delta].map(elementByteLength) as [number, ...number[]];
 }
