@@ -8,7 +8,14 @@ import {
 	type PickleValue,
 	pickleFault,
 } from "./pickle-value.ts";
-import { allowedGlobal, parsePersistentId, rebuild } from "./torch-values.ts";
+import {
+	allowedGlobal,
+	describeStorage,
+	parsePersistentId,
+	rebuild,
+	sameStorage,
+	type TorchStorage,
+} from "./torch-values.ts";
 
 /** Far more than the largest checkpoints have; they bound time and memory on a hostile file. */
 export const MAX_PICKLE_BYTES = 64_000_000;
@@ -40,20 +47,29 @@ export function parsePickle(bytes: Uint8Array, where: string): PickleValue {
 	return parsePickleAt(bytes, where, {}).value;
 }
 
+/** A parsed pickle. */
+export interface ParsedPickle {
+	value: PickleValue;
+	/** all that it names, by key; each is described in one way only */
+	storages: ReadonlyMap<string, TorchStorage>;
+	/** offset of the byte behind the pickle */
+	end: number;
+}
+
 /**
- * Parse a pickle among other bytes.
+ * Parse a pickle that may stand among other bytes.
  *
- * @returns its value, and the offset of the byte behind it
  * @throws {PickleEndsEarly} where `bytes` end before the pickle
+ * @throws {FormatError} as {@link parsePickle}
  */
 export function parsePickleAt(
 	bytes: Uint8Array,
 	where: string,
 	options: PickleOptions,
-): { value: PickleValue; end: number } {
+): ParsedPickle {
 	const machine = new PickleMachine(bytes, where, options);
 	const value = machine.run();
-	return { value, end: machine.at };
+	return { value, storages: machine.storages, end: machine.at };
 }
 
 /** A machine with a stack and a memo, as pickles want it, that can build but not do. */
@@ -64,6 +80,7 @@ class PickleMachine extends PickleBytes {
 	/** stack heights at which a MARK stands */
 	readonly marks: number[] = [];
 	readonly memo = new Map<number, PickleValue>();
+	readonly storages = new Map<string, TorchStorage>();
 
 	constructor(bytes: Uint8Array, where: string, options: PickleOptions) {
 		super(bytes, where, options.byteOffset ?? 0);
@@ -212,7 +229,14 @@ class PickleMachine extends PickleBytes {
 			this.fail(
 				`a persistent id of ${kindOf(id)} with ${items.length} items, not a tuple of ${this.persistentIdItems}`,
 			);
-		this.push(parsePersistentId(items, (what) => this.fail(what)));
+		const storage = parsePersistentId(items, (what) => this.fail(what));
+		const known = this.storages.get(storage.key) ?? storage;
+		if (!sameStorage(known, storage))
+			this.fail(
+				`storage ${storage.key} is ${describeStorage(storage)} here, but ${describeStorage(known)} before`,
+			);
+		this.storages.set(storage.key, known);
+		this.push(known);
 	}
 
 	global(): void {

@@ -31,6 +31,26 @@ export interface TorchTensor {
 	stride: readonly number[];
 }
 
+/** Whether two mentions of one key agree. */
+export function sameStorage(a: TorchStorage, b: TorchStorage): boolean {
+	return a.dtype === b.dtype && a.elementCount === b.elementCount;
+}
+
+/** `6 elements of F16`, for messages. */
+export function describeStorage({ dtype, elementCount }: TorchStorage): string {
+	return `${elementCount} ${dtype === null ? "bytes of no type" : `elements of ${dtype}`}`;
+}
+
+/** Bytes of a storage, or `undefined` where they pass 2^53 − 1. */
+export function storageBytes({
+	dtype,
+	elementCount,
+}: TorchStorage): number | undefined {
+	const width = dtype === null ? 1 : DTYPES[dtype].bits / 8;
+	const bytes = elementCount * width;
+	return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
 type Fail = (what: string) => never;
 
 /** torch's storage classes, `XStorage` and `torch.cuda.XStorage` alike. */
