@@ -1,4 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
+import { crc32 } from "node:zlib";
 import type { AddCounts, Kernel } from "../kernel/kernel.ts";
 import { sumElements } from "../kernel/sum-elements.ts";
 import { xorBytes } from "../kernel/xor.ts";
@@ -13,9 +14,31 @@ export type Step =
 			/** whether the elements of the results are to be added up */
 			sum: boolean;
 	  }
-	/** `digest` names a file; its bytes come in order, all to one thread */
-	| { kind: "hash"; digest: number; byteOffset: number; byteLength: number }
+	| HashStep
 	| { kind: "finish"; digest: number };
+
+/** The next bytes of a file; all of a file's go to one thread. */
+export interface HashStep {
+	kind: "hash";
+	/** names the file */
+	digest: number;
+	byteOffset: number;
+	byteLength: number;
+	/** false where only `crcs` are wanted */
+	sha256: boolean;
+	crcs: readonly CrcStretch[];
+}
+
+/** The part of a checked range that lies in the bytes of a step. */
+export interface CrcStretch {
+	/** from the start of the step's bytes */
+	byteOffset: number;
+	byteLength: number;
+	/** whether the range begins with it; else it goes on from the step before */
+	begins: boolean;
+	/** what the CRC-32 must be where the range ends with it, or null */
+	ends: { where: string; crc32: number } | null;
+}
 
 export interface StepResult {
 	/** of the adds, tensors with results that are not finite */
@@ -24,6 +47,8 @@ export interface StepResult {
 	sums: { tensor: string; sum: number }[];
 	/** of "finish": SHA-256 in hex */
 	sha256: string;
+	/** of "hash": ranges whose bytes have another CRC-32 than they must */
+	corrupt: { where: string; expected: number; found: number }[];
 	seconds: number;
 }
 
@@ -32,6 +57,8 @@ export class StepRunner {
 	private readonly kernel: Kernel;
 	private readonly buffer: ArrayBufferLike;
 	private readonly hashes = new Map<number, Hash>();
+	/** CRC-32 so far of the range each file is in */
+	private readonly crcs = new Map<number, number>();
 
 	constructor(kernel: Kernel, buffer: ArrayBufferLike) {
 		this.kernel = kernel;
@@ -41,20 +68,19 @@ export class StepRunner {
 	run(step: Step): StepResult {
 		const started = performance.now();
 		const result: StepResult = {
-			...{ nonFinite: [], sums: [], sha256: "", seconds: 0 },
+			...{ nonFinite: [], sums: [], sha256: "", corrupt: [], seconds: 0 },
 		};
 		switch (step.kind) {
 			case "add":
 				this.make(step, result);
 				break;
 			case "hash":
-				this.hashOf(step.digest).update(
-					this.view(step.byteOffset, step.byteLength),
-				);
+				result.corrupt = this.hash(step);
 				break;
 			case "finish":
 				result.sha256 = this.hashOf(step.digest).digest("hex");
 				this.hashes.delete(step.digest);
+				this.crcs.delete(step.digest);
 				break;
 		}
 		result.seconds = (performance.now() - started) / 1000;
@@ -85,6 +111,26 @@ export class StepRunner {
 					sum: sumElements(part.dtype, out),
 				});
 		}
+	}
+
+	private hash(step: HashStep): StepResult["corrupt"] {
+		const { digest, byteOffset, byteLength } = step;
+		if (step.sha256)
+			this.hashOf(digest).update(this.view(byteOffset, byteLength));
+		const corrupt: StepResult["corrupt"] = [];
+		for (const stretch of step.crcs) {
+			const bytes = this.view(
+				byteOffset + stretch.byteOffset,
+				stretch.byteLength,
+			);
+			const before = stretch.begins ? 0 : (this.crcs.get(digest) ?? 0);
+			const found = crc32(bytes, before);
+			this.crcs.set(digest, found);
+			const { ends } = stretch;
+			if (ends !== null && found !== ends.crc32)
+				corrupt.push({ where: ends.where, expected: ends.crc32, found });
+		}
+		return corrupt;
 	}
 
 	private hashOf(digest: number): Hash {
