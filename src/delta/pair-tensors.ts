@@ -118,7 +118,7 @@ class Pairer {
 			(each) => each.base && !sameShape(each.base.shape, each.delta.shape),
 		);
 		if (convention.mustGrow && !grown) throw nothingGrown(base, delta);
-		return { tensors, dropped: this.dropped };
+		return { tensors: untied(tensors), dropped: this.dropped };
 	}
 
 	private pair(
@@ -147,6 +147,31 @@ class Pairer {
 		const { prefix } = this.convention;
 		return name.startsWith(prefix) ? name.slice(prefix.length) : name;
 	}
+}
+
+/** transformers leaves this one out of a file, whatever it is tied to. */
+const TIED_OUTPUT = /(^|\.)lm_head\.weight$/;
+
+/**
+ * Of tensors that share their bytes on both sides one is kept, as transformers keeps one when it saves:
+ * not the output layer, and else the first by name.
+ */
+function untied(tensors: readonly OutputTensor[]): OutputTensor[] {
+	const groups = new Map<string, OutputTensor[]>();
+	for (const tensor of tensors) {
+		const roots = [tensor.base, tensor.delta].map(
+			(side) => side && (side.tiedTo ?? side.name),
+		);
+		const key = JSON.stringify(roots);
+		groups.set(key, [...(groups.get(key) ?? []), tensor]);
+	}
+	const kept = new Set(
+		Array.from(groups.values(), (group) => {
+			const names = group.map(({ name }) => name).sort();
+			return names.find((name) => !TIED_OUTPUT.test(name)) ?? names[0];
+		}),
+	);
+	return tensors.filter(({ name }) => kept.has(name));
 }
 
 function alone(delta: CheckpointTensor): OutputTensor {

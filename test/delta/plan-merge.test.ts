@@ -199,6 +199,40 @@ describe("what does not fit is listed", () => {
 	});
 });
 
+describe("tensors that share their bytes", () => {
+	const tie = (model: CheckpointLayout, name: string, to: string) => {
+		const tensor = model.tensors.get(name);
+		if (!tensor) throw new Error(`no ${name}`);
+		const tensors = new Map(model.tensors);
+		return { ...model, tensors: tensors.set(name, { ...tensor, tiedTo: to }) };
+	};
+	const names = (model: CheckpointLayout, other: CheckpointLayout) =>
+		plan(model, other).plan.shards.flatMap(({ segments }) =>
+			segments.map(({ tensor }) => tensor),
+		);
+	const [input, output] = ["model.embed_tokens.weight", "lm_head.weight"];
+	const both: Tensors = { [output]: ["F16", 2], [input]: ["F16", 2] };
+	const free = layout("m", both);
+	const tied = tie(free, input, output);
+
+	test("on both sides are written once, the output layer left out", () => {
+		expect(names(tied, tied)).toEqual([input]);
+	});
+
+	test("on one side become two", () => {
+		expect(names(tied, free).sort()).toEqual([output, input].sort());
+		expect(names(free, tied)).toHaveLength(2);
+	});
+
+	test("of other names keep the first of them", () => {
+		const model = layout("m", { b: ["F16", 2], a: ["F16", 2], c: ["F16", 2] });
+		expect(names(tie(model, "a", "b"), tie(model, "a", "b"))).toEqual([
+			"a",
+			"c",
+		]);
+	});
+});
+
 describe("auto", () => {
 	const auto = (base: CheckpointLayout, delta: CheckpointLayout) =>
 		planAuto(base, delta, { dtype: null, changes: {}, sum: null });

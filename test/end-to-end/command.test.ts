@@ -1,5 +1,7 @@
+import { spawnSync } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { FIXTURES, run, scratchFolder } from "./run.ts";
 
@@ -148,3 +150,21 @@ describe("output", () => {
 		expect(await readdir(path.dirname(out))).toEqual([]);
 	});
 });
+
+test.runIf(process.platform !== "win32")(
+	"a reader that stops reading ends the command quietly, and not with success",
+	() => {
+		const bin = fileURLToPath(
+			new URL("../../dist/bin/merge-delta.cjs", import.meta.url),
+		);
+		const model = path.join(FIXTURES, "llama-f16", "base");
+		const script = `"$0" "$1" inspect "$2" | true; echo "\${PIPESTATUS[0]}"`;
+		const { stdout, stderr } = spawnSync(
+			"bash",
+			["-c", script, process.execPath, bin, model],
+			{ encoding: "utf8" },
+		);
+		expect(stderr).toBe("");
+		expect(stdout).toBe("141\n");
+	},
+);
