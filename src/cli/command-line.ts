@@ -1,5 +1,7 @@
 import yargs, { type Argv } from "yargs";
 import {
+	BYTE_SCHEMES,
+	type ByteSchemeId,
 	CONVENTIONS,
 	type ConventionId,
 	DIRECT_IO,
@@ -218,6 +220,7 @@ function inputOptions<T>(y: Argv<T>) {
 			choices: [
 				"auto",
 				...(Object.keys(CONVENTIONS) as ConventionId[]),
+				...(Object.keys(BYTE_SCHEMES) as ByteSchemeId[]),
 			] as const,
 			default: "auto" as const,
 			describe: "what the delta means; auto: the only one that fits",
@@ -227,6 +230,11 @@ function inputOptions<T>(y: Argv<T>) {
 			coerce: (dtype: string | undefined) =>
 				dtype?.toUpperCase() as FloatDtype | undefined,
 			describe: "type of the merged tensors; default: the convention's",
+		})
+		.option("allow-unlikely", {
+			type: "boolean",
+			default: false,
+			describe: "go on where an input is not the one the publisher used",
 		});
 }
 

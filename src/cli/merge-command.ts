@@ -12,12 +12,14 @@ export async function mergeCommand(
 	const started = performance.now();
 	const { base, delta, out, convention, dtype, allowNonFinite } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
+	const { allowUnlikely } = options;
 	const {
 		manifest,
 		warnings,
 		performance: used,
 	} = await merge({
-		...{ base, delta, out, convention, dtype, allowNonFinite },
+		...{ base, delta, out, convention, dtype },
+		...{ allowNonFinite, allowUnlikely },
 		...{ kernel, threads, memory, directIo, inputSums },
 		signal,
 		onProgress: (at) => progress.update(at),

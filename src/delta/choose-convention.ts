@@ -52,7 +52,9 @@ function ambiguous(
 		where,
 		what: `${ids.join(" and ")} both apply and give different models`,
 		remedy: `Say which one the delta was made with: ${ids.map((id) => `--convention ${id}`).join(" or ")}`,
-		details: plans.map((plan) => describe(plan.convention, plan)),
+		details: plans.map((plan) =>
+			describe(plan.convention as ConventionId, plan),
+		),
 	});
 }
 

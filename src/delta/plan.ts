@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { AddSpec } from "../kernel/kernel.ts";
 import type { FloatDtype } from "../tensor/dtype.ts";
+import type { ByteSchemeId } from "./byte-schemes.ts";
 import type { ConventionId, Side } from "./convention.ts";
 
 /** Raised whenever the same plan would be written differently or mean something else. */
@@ -15,8 +16,8 @@ export const INPUT = { base: 0, delta: 1, fill: 2 } as const;
  */
 export interface MergePlan {
 	version: typeof PLAN_VERSION;
-	convention: ConventionId;
-	/** the weight files that are read, as `INPUT` numbers them */
+	convention: ConventionId | ByteSchemeId;
+	/** the files that are read, as `INPUT` numbers them */
 	inputs: readonly PlanInput[];
 	/** operands that no file holds, the "files" of `INPUT.fill` */
 	fills: readonly Fill[];
