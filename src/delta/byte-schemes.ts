@@ -55,7 +55,7 @@ export const BYTE_SCHEMES = {
 	xor: {
 		summary: "each file with the base's of the same name, zeros after its end",
 		folder: /^xor_encoded_files$|-xor$/,
-		encoded: /^(?!added_tokens\.json$)(.+)$/,
+		encoded: /^(?!added_tokens\.json$)(.+)$/s,
 		key: { kind: "same name" },
 		header: null,
 		publishedBy: [
@@ -70,7 +70,7 @@ export const BYTE_SCHEMES = {
 			"each .enc file with LLaMA 7B's consolidated.00.pth, in chunks of 10 MiB, unverified",
 		folder: null,
 		encoded:
-			/^(.+)\.e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\.enc$/,
+			/^(.+)\.e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\.enc$/s,
 		key: POINT_KEY,
 		header: null,
 		publishedBy: ["TechGPT 7B"],
@@ -79,7 +79,7 @@ export const BYTE_SCHEMES = {
 		summary:
 			"each .enc file with consolidated.00.pth, in chunks of 10 MiB, SHA-256 before it",
 		folder: null,
-		encoded: /^(.+)\.([0-9a-f]{64})\.enc$/,
+		encoded: /^(.+)\.([0-9a-f]{64})\.enc$/s,
 		key: POINT_KEY,
 		header: "sha256",
 		publishedBy: ["point-alpaca", "BELLE", "Lawyer LLaMA beta1.0"],
@@ -89,7 +89,7 @@ export const BYTE_SCHEMES = {
 		summary:
 			"each .enc file with the first 16 MiB of LLaMA 7B's consolidated.00.pth, over and over",
 		folder: null,
-		encoded: /^(?!.*\.[0-9a-f]{64}\.enc$)(.+)\.enc$/,
+		encoded: /^(?!.*\.[0-9a-f]{64}\.enc$)(.+)\.enc$/s,
 		key: {
 			kind: "one file",
 			fileName: "consolidated.00.pth",
