@@ -68,7 +68,7 @@ export function planBytes(
 			),
 			...(scheme.header === null
 				? [
-						`${delta.location}: ${id} knows no checksum of its results, so a wrong base gives wrong files unnoticed: compare SHA256SUMS with what the publisher lists`,
+						`${delta.location}: ${id} knows no checksum of its results: compare SHA256SUMS with what the publisher lists`,
 					]
 				: []),
 		],
