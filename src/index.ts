@@ -1,4 +1,10 @@
 export {
+	BYTE_SCHEMES,
+	type ByteScheme,
+	type ByteSchemeId,
+	isByteSchemeId,
+} from "./delta/byte-schemes.ts";
+export {
 	CONVENTIONS,
 	type ConventionId,
 	GROW_RULES,

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import type { MergePlan } from "./delta/plan.ts";
 import { Engine } from "./engine/engine.ts";
 import {
@@ -21,10 +20,11 @@ import {
 } from "./format/checksum-file.ts";
 import { INDEX_FILE_NAME } from "./format/shard-index.ts";
 import type { ByteSource } from "./io/byte-source.ts";
+import type { FileSource } from "./io/file-source.ts";
 import type { WrittenFile } from "./io/output-file.ts";
 import { Staging } from "./io/staging.ts";
 import type { AddCounts, KernelName } from "./kernel/kernel.ts";
-import { type PlanInputs, withPlan } from "./plan.ts";
+import { type OpenInputs, type PlanInputs, withPlan } from "./plan.ts";
 
 const COPY_BYTES = 2 ** 20;
 
@@ -77,21 +77,15 @@ export async function merge(options: MergeOptions): Promise<MergeReport> {
 		options.onWarning?.(warning);
 	};
 	const engineOptions = decideEngineOptions(options);
-	return withPlan(options, async (report, { base, delta }) => {
+	return withPlan(options, async (report, opened) => {
 		report.warnings.forEach(warn);
 		const { plan } = report;
-		const inputs = [base.location, delta.location];
+		const inputs = [options.base, options.delta];
 		await preflight(options.out, inputs, outputBytes(plan));
 		const staging = await Staging.open(options.out);
 		const engine = new Engine(engineOptions, outputBytes(plan) * 3);
 		try {
-			const written = await write(
-				plan,
-				[base, delta],
-				staging,
-				engine,
-				options,
-			);
+			const written = await write(plan, opened, staging, engine, options);
 			for (const entry of written.manifest.nonFinite) warn(describe(entry));
 			throwIfAborted(options.signal, options.out);
 			await staging.publish();
@@ -115,14 +109,11 @@ export async function merge(options: MergeOptions): Promise<MergeReport> {
 /** Write all files of the output into the staging folder. */
 async function write(
 	plan: MergePlan,
-	checkpoints: readonly [Checkpoint, Checkpoint],
+	{ sources, openSideFile }: OpenInputs,
 	staging: Staging,
 	engine: Engine,
 	options: MergeOptions,
 ) {
-	const sources = checkpoints.map(({ shards }) =>
-		shards.map(({ source }) => source),
-	);
 	let directInputs = 0;
 	for (const source of sources.flat())
 		if (await source.chooseReading(engine.options.directIo)) directInputs++;
@@ -139,9 +130,9 @@ async function write(
 	if (plan.index !== null)
 		outputs.push(await writeText(staging, INDEX_FILE_NAME, plan.index));
 	for (const sideFile of plan.sideFiles) {
-		const { from } = sideFile;
-		const checkpoint = checkpoints[from === "base" ? 0 : 1];
-		const { read, written } = await copySideFile(checkpoint, sideFile, staging);
+		const { from, fileName } = sideFile;
+		const source = await openSideFile(from, fileName);
+		const { read, written } = await copySideFile(source, sideFile, staging);
 		inputs.push({ from, ...read });
 		outputs.push(written);
 	}
@@ -155,7 +146,7 @@ async function write(
 	return { manifest, directInputs, seconds };
 }
 
-/** The weight files that were read, with the checksums of all their bytes where they were taken. */
+/** The files that were read, with the checksums of all their bytes where they were taken. */
 function listInputs(
 	{ inputs }: MergePlan,
 	sums: readonly (readonly string[])[] | null,
@@ -176,13 +167,12 @@ async function writeText(
 	return staging.write(fileName, [Buffer.from(text)]);
 }
 
-/** Copy config or tokenizer as bytes, or with the one number that the plan changes. */
+/** Copy config or tokenizer as bytes, or with the one number that the plan changes, and close it. */
 async function copySideFile(
-	checkpoint: Checkpoint,
+	source: FileSource,
 	{ fileName, vocabSize }: MergePlan["sideFiles"][number],
 	staging: Staging,
 ): Promise<{ read: WrittenFile; written: WrittenFile }> {
-	const source = await checkpoint.openSideFile(fileName);
 	try {
 		if (vocabSize === null) {
 			const written = await staging.write(fileName, piecesOf(source));

@@ -1,31 +1,59 @@
 import { realpath } from "node:fs/promises";
-import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import path from "node:path";
 import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
+import {
+	listNames,
+	md5OfStart,
+	type OpenFiles,
+	openFiles,
+	readStart,
+} from "./checkpoint/open-files.ts";
+import {
+	BYTE_SCHEME_IDS,
+	BYTE_SCHEMES,
+	type ByteScheme,
+	type ByteSchemeId,
+	isByteSchemeId,
+} from "./delta/byte-schemes.ts";
 import { planAuto } from "./delta/choose-convention.ts";
+import {
+	becomesWeights,
+	perhapsXor,
+	schemeOfNames,
+	sharedWeights,
+	xorFolders,
+} from "./delta/choose-scheme.ts";
 import {
 	CONVENTION_IDS,
 	type ConventionChanges,
 	type ConventionId,
+	type Side,
 } from "./delta/convention.ts";
-import { type MergePlan, planId } from "./delta/plan.ts";
+import { INPUT, type MergePlan, planId } from "./delta/plan.ts";
+import { planBytes, wrongKey } from "./delta/plan-bytes.ts";
 import { planMerge } from "./delta/plan-merge.ts";
+import { MANIFEST_FILE_NAME } from "./engine/manifest.ts";
 import { UsageError } from "./errors.ts";
+import { CHECKSUM_FILE_NAME } from "./format/checksum-file.ts";
+import type { FileSource } from "./io/file-source.ts";
 import { FLOAT_DTYPES, type FloatDtype } from "./tensor/dtype.ts";
 
 /** What to merge, and how. */
 export interface PlanInputs {
-	/** a folder with weights, or one weight file */
+	/** a folder with weights, or one weight file; for a byte scheme, what it takes as its key */
 	base: string;
-	/** the same */
+	/** the same; for a byte scheme, a folder of encoded files, or one */
 	delta: string;
 	/** default `auto`: the only one that fits, or an error that names those that do */
-	convention?: ConventionId | "auto" | undefined;
+	convention?: ConventionId | ByteSchemeId | "auto" | undefined;
 	/** type of every output tensor; default: what the convention says */
 	dtype?: FloatDtype | undefined;
 	/** what is to be different from the convention; without one, from `add` */
 	changes?: ConventionWishes | undefined;
 	/** what all elements of the result add up to, where its publisher has said; default: what is known */
 	expectSum?: number | "any" | undefined;
+	/** go on, with a warning, where an input is not the one its publisher used */
+	allowUnlikely?: boolean | undefined;
 }
 
 /** Changes of a convention; what is undefined stays as it is. */
@@ -39,8 +67,25 @@ export interface PlanReport {
 	warnings: string[];
 }
 
+/** What a plan reads, open. */
+export interface OpenInputs {
+	/** one list of files for each of `plan.inputs` */
+	sources: readonly (readonly FileSource[])[];
+	/** Open one of `plan.sideFiles`. Must be closed. */
+	openSideFile(from: Side, fileName: string): Promise<FileSource>;
+}
+
+/** A plan with what it reads. */
+interface Opened extends OpenInputs {
+	plan: MergePlan;
+	warnings: readonly string[];
+}
+
+/** Things to close in the end, in the order they were opened. */
+type Closing = { close(): Promise<void> }[];
+
 /**
- * Say what a merge would read, compute and write. Reads headers only, writes nothing.
+ * Say what a merge would read, compute and write. Reads little more than headers, writes nothing.
  *
  * @throws {UsageError} where an argument makes no sense
  * @throws {FormatError} where an input is malformed
@@ -50,54 +95,159 @@ export async function plan(inputs: PlanInputs): Promise<PlanReport> {
 	return withPlan(inputs, async (report) => report);
 }
 
-/** Open both checkpoints, plan, and let `use` work with them while they are open. */
+/** Open both inputs, plan, and let `use` work with them while they are open. */
 export async function withPlan<T>(
 	inputs: PlanInputs,
-	use: (
-		report: PlanReport,
-		checkpoints: { base: Checkpoint; delta: Checkpoint },
-	) => Promise<T>,
+	use: (report: PlanReport, opened: OpenInputs) => Promise<T>,
 ): Promise<T> {
 	checkOptions(inputs);
-	const opened: Checkpoint[] = [];
+	const closing: Closing = [];
 	try {
-		const base = await openCheckpoint(inputs.base);
-		opened.push(base);
-		const delta = await openCheckpoint(inputs.delta);
-		opened.push(delta);
-		const { convention = "auto", dtype = null } = inputs;
-		const changes = Object.fromEntries(
-			Object.entries(inputs.changes ?? {}).filter(([, to]) => to !== undefined),
-		);
-		const isChanged = Object.keys(changes).length > 0;
-		const options = { dtype, changes, sum: inputs.expectSum ?? null };
-		const planned =
-			convention === "auto" && !isChanged
-				? planAuto(base, delta, options)
-				: planMerge(
-						...([base, delta] as const),
-						convention === "auto" ? "add" : convention,
-						options,
-					);
-		const warnings = [
-			...base.warnings,
-			...delta.warnings,
-			...(await sameInputWarnings(inputs)),
-			...planned.warnings,
-		];
-		const report = {
-			plan: planned.plan,
-			planId: planId(planned.plan),
-			warnings,
-		};
-		return await use(report, { base, delta });
+		const scheme = await chooseScheme(inputs);
+		const { plan, warnings, ...opened } =
+			scheme === null
+				? await openTensors(inputs, closing)
+				: await openBytes(inputs, scheme, closing);
+		const report = { plan, planId: planId(plan), warnings: [...warnings] };
+		return await use(report, opened);
 	} finally {
-		for (const checkpoint of opened) await checkpoint.close();
+		for (const open of closing) await open.close();
 	}
 }
 
+/** The scheme for files of bytes that is asked for or, by `auto`, plain from names; null for a sum of tensors. */
+async function chooseScheme({
+	base,
+	delta,
+	convention = "auto",
+}: PlanInputs): Promise<ByteSchemeId | null> {
+	if (convention !== "auto")
+		return isByteSchemeId(convention) ? convention : null;
+	const theirs = await listNames(delta);
+	const scheme = schemeOfNames(theirs.fileNames);
+	if (scheme !== null) return scheme;
+	const [folder] = xorFolders(theirs.fileNames, theirs.folderNames);
+	if (folder !== undefined)
+		throw perhapsXor(delta, `no weights but a folder ${folder}`);
+	const ours = await listNames(base);
+	for (const fileName of sharedWeights(ours.fileNames, theirs.fileNames)) {
+		const a = await readStart(path.join(ours.folder, fileName));
+		const b = await readStart(path.join(theirs.folder, fileName));
+		if (becomesWeights(a, b))
+			throw perhapsXor(
+				delta,
+				`${fileName} begins as no weight file does until it is combined with the base's`,
+			);
+	}
+	return null;
+}
+
+async function openTensors(
+	inputs: PlanInputs,
+	closing: Closing,
+): Promise<Opened> {
+	const base = await openCheckpoint(inputs.base);
+	closing.push(base);
+	const delta = await openCheckpoint(inputs.delta);
+	closing.push(delta);
+	const { convention = "auto", dtype = null } = inputs;
+	const changes = Object.fromEntries(
+		Object.entries(inputs.changes ?? {}).filter(([, to]) => to !== undefined),
+	);
+	const isChanged = Object.keys(changes).length > 0;
+	const options = { dtype, changes, sum: inputs.expectSum ?? null };
+	const { plan, warnings } =
+		convention === "auto" && !isChanged
+			? planAuto(base, delta, options)
+			: planMerge(
+					...([base, delta] as const),
+					convention === "auto" ? "add" : (convention as ConventionId),
+					options,
+				);
+	const checkpoints = { base, delta };
+	return {
+		plan,
+		warnings: [
+			...base.warnings,
+			...delta.warnings,
+			...(await sameInputWarnings(inputs)),
+			...warnings,
+		],
+		sources: sourcesOf(plan, {
+			base: base.shards,
+			delta: delta.shards,
+		}),
+		openSideFile: (from, fileName) => checkpoints[from].openSideFile(fileName),
+	};
+}
+
+async function openBytes(
+	inputs: PlanInputs,
+	id: ByteSchemeId,
+	closing: Closing,
+): Promise<Opened> {
+	const scheme: ByteScheme = BYTE_SCHEMES[id];
+	if (inputs.dtype !== undefined)
+		throw new UsageError({
+			where: "--dtype",
+			what: `${id} combines bytes and knows no types`,
+			remedy: "Leave it out",
+		});
+	const delta = await openFiles(inputs.delta, { folder: scheme.folder });
+	closing.push(delta);
+	const base = await openFiles(inputs.base, {
+		only: keyNames(scheme, delta),
+	});
+	closing.push(base);
+	const reserved = [CHECKSUM_FILE_NAME, MANIFEST_FILE_NAME];
+	const { plan, warnings } = planBytes(base, delta, id, { reserved });
+	const sources = sourcesOf(plan, { base: base.files, delta: delta.files });
+	return {
+		...{ plan, sources },
+		warnings: [...warnings, ...(await checkKey(scheme, sources, inputs))],
+		openSideFile: (_, fileName) => {
+			throw new RangeError(`${fileName}: files of bytes have none beside them`);
+		},
+	};
+}
+
+/** The files of the base's folder that may be the key. */
+function keyNames({ key }: ByteScheme, delta: OpenFiles): Set<string> {
+	return new Set(
+		key.kind === "one file"
+			? [key.fileName]
+			: delta.files.map(({ fileName }) => fileName),
+	);
+}
+
+/** @throws {MismatchError} where the key is not the one its publisher tells of, unless that is allowed */
+async function checkKey(
+	{ key }: ByteScheme,
+	sources: OpenInputs["sources"],
+	{ allowUnlikely }: PlanInputs,
+): Promise<string[]> {
+	const [source] = sources[INPUT.base] ?? [];
+	if (!source || key.kind !== "one file" || key.md5 === null) return [];
+	const found = await md5OfStart(source, key.keyBytes ?? source.byteLength);
+	if (found === key.md5) return [];
+	const error = wrongKey(source.path, key, found);
+	if (!allowUnlikely) throw error;
+	return [error.message];
+}
+
+/** The open files that a plan names, in its order. */
+function sourcesOf(
+	{ inputs }: MergePlan,
+	files: Record<Side, readonly { fileName: string; source: FileSource }[]>,
+): FileSource[][] {
+	return inputs.map(({ side, shards }) => {
+		const byName = new Map(files[side].map((f) => [f.fileName, f.source]));
+		return shards.map(({ fileName }) => byName.get(fileName) as FileSource);
+	});
+}
+
 function checkOptions({ convention, dtype }: PlanInputs): void {
-	const choices = ["auto", ...CONVENTION_IDS];
+	const choices: string[] = ["auto", ...CONVENTION_IDS, ...BYTE_SCHEME_IDS];
 	if (convention !== undefined && !choices.includes(convention))
 		throw new UsageError({
 			where: "--convention",

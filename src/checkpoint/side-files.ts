@@ -45,8 +45,26 @@ export async function findSideFiles(folder: string): Promise<SideFile[]> {
 		const kind = sideFileKind(fileName);
 		if (kind !== null) files.push({ fileName, kind });
 	}
-	const roots = await allowedRoots(folder);
-	for (const { fileName } of files) {
+	await refuseLinksOut(
+		folder,
+		files.map(({ fileName }) => fileName),
+	);
+	return files;
+}
+
+/**
+ * Make sure that no file is a symbolic link to somewhere else: its target would be published.
+ *
+ * @param within  the folder they may link into; default: the one they lie in
+ * @throws {FormatError}
+ */
+export async function refuseLinksOut(
+	folder: string,
+	fileNames: readonly string[],
+	within: string = folder,
+): Promise<void> {
+	const roots = await allowedRoots(within);
+	for (const fileName of fileNames) {
 		const file = path.join(folder, fileName);
 		const target = await realpath(file).catch((error) => {
 			throw toLocalIoError(error, file, "following the link");
@@ -60,7 +78,6 @@ export async function findSideFiles(folder: string): Promise<SideFile[]> {
 					"It would be copied into the output: replace the link by the file itself",
 			});
 	}
-	return files;
 }
 
 /** A snapshot in a Hub cache links into the `blobs` folder of its own repository. */

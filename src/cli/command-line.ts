@@ -1,5 +1,7 @@
 import yargs, { type Argv } from "yargs";
 import {
+	BYTE_SCHEMES,
+	type ByteSchemeId,
 	CONVENTIONS,
 	type ConventionId,
 	type ConventionWishes,
@@ -24,6 +26,7 @@ import { verifyCommand } from "./verify-command.ts";
 
 const HELP_WIDTH = 80;
 const CONVENTION_IDS = Object.keys(CONVENTIONS) as ConventionId[];
+const BYTE_SCHEME_IDS = Object.keys(BYTE_SCHEMES) as ByteSchemeId[];
 
 /**
  * Run the command line.
@@ -235,7 +238,7 @@ function inputOptions<T>(y: Argv<T>) {
 			describe: "the delta",
 		})
 		.option("convention", {
-			choices: ["auto", ...CONVENTION_IDS] as const,
+			choices: ["auto", ...CONVENTION_IDS, ...BYTE_SCHEME_IDS] as const,
 			default: "auto" as const,
 			describe: "what the delta means; auto: the only one that fits",
 		})
@@ -282,6 +285,11 @@ function inputOptions<T>(y: Argv<T>) {
 			choices: FLOAT_DTYPES as readonly FloatDtype[],
 			coerce: upperCase,
 			describe: "type of the merged tensors; default: the convention's",
+		})
+		.option("allow-unlikely", {
+			type: "boolean",
+			default: false,
+			describe: "go on where an input is not the one the publisher used",
 		});
 }
 

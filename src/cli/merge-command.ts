@@ -13,21 +13,14 @@ export async function mergeCommand(
 	const { base, delta, out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
+	const { allowUnlikely } = options;
 	const {
 		manifest,
 		warnings,
 		performance: used,
 	} = await merge({
-		...{
-			base,
-			delta,
-			out,
-			convention,
-			dtype,
-			changes,
-			allowNonFinite,
-			expectSum,
-		},
+		...{ base, delta, out, convention, dtype, changes, expectSum },
+		...{ allowNonFinite, allowUnlikely },
 		...{ kernel, threads, memory, directIo, inputSums },
 		signal,
 		onProgress: (at) => progress.update(at),

@@ -1,18 +1,21 @@
-import { type PlanInputs, plan, printable, sumsOf } from "../index.ts";
+import {
+	isByteSchemeId,
+	type PlanInputs,
+	plan,
+	printable,
+	sumsOf,
+} from "../index.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function planCommand(
-	{ base, delta, convention, dtype, changes, expectSum }: PlanInputs,
+	inputs: PlanInputs,
 	terminal: Terminal,
 ): Promise<number> {
+	const { base, delta, convention, dtype, allowUnlikely } = inputs;
+	const { changes, expectSum } = inputs;
 	const report = await plan({
-		base,
-		delta,
-		convention,
-		dtype,
-		changes,
-		expectSum,
+		...{ base, delta, convention, dtype, changes, expectSum, allowUnlikely },
 	});
 	for (const warning of report.warnings) terminal.warn(warning);
 	const { shards, sideFiles, totals, convention: id } = report.plan;
@@ -22,11 +25,15 @@ export async function planCommand(
 		`${terminal.paint("bold", "sum")} ${sumsOf(report.plan).join(", ")}`,
 	);
 	terminal.result(
-		`${terminal.paint("bold", "output")} ${plural(totals.tensors, "tensor")}, ${plural(totals.elements, "parameter")}, ${formatBytes(bytes)} in ${plural(shards.length, "shard")}`,
+		isByteSchemeId(id)
+			? `${terminal.paint("bold", "output")} ${formatBytes(bytes)} in ${plural(shards.length, "file")}`
+			: `${terminal.paint("bold", "output")} ${plural(totals.tensors, "tensor")}, ${plural(totals.elements, "parameter")}, ${formatBytes(bytes)} in ${plural(shards.length, "shard")}`,
 	);
-	const rows = shards.map(({ fileName, byteLength, segments }) => [
-		`  ${fileName}`,
-		plural(segments.length, "tensor"),
+	const rows = shards.map(({ fileName, byteLength, header, segments }) => [
+		`  ${printable(fileName)}`,
+		header === null
+			? [...new Set(segments.map(({ op }) => op))].join(", ")
+			: plural(segments.length, "tensor"),
 		formatBytes(byteLength),
 	]);
 	for (const row of formatTable(rows, new Set([1, 2]))) terminal.result(row);

@@ -1,5 +1,5 @@
 import { type Options, SingleBar } from "cli-progress";
-import type { Progress } from "../index.ts";
+import { type Progress, printable } from "../index.ts";
 import { formatBytes } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -63,7 +63,7 @@ class LineView implements ProgressView {
 	update(progress: Progress): void {
 		if (progress.shardWrittenBytes === progress.shardBytes)
 			this.terminal.note(
-				`${progress.shardFileName} ${formatBytes(progress.shardBytes)} (${progress.shardIndex + 1} of ${progress.shardCount})`,
+				`${printable(progress.shardFileName)} ${formatBytes(progress.shardBytes)} (${progress.shardIndex + 1} of ${progress.shardCount})`,
 			);
 	}
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { AddSpec } from "../kernel/kernel.ts";
 import type { FloatDtype } from "../tensor/dtype.ts";
+import type { ByteSchemeId } from "./byte-schemes.ts";
 import type { ConventionChanges, ConventionId, Side } from "./convention.ts";
 import type { ExpectedSum } from "./published-sum.ts";
 
@@ -16,10 +17,10 @@ export const INPUT = { base: 0, delta: 1, fill: 2 } as const;
  */
 export interface MergePlan {
 	version: typeof PLAN_VERSION;
-	convention: ConventionId;
+	convention: ConventionId | ByteSchemeId;
 	/** what was different from that convention */
 	changes: ConventionChanges;
-	/** the weight files that are read, as `INPUT` numbers them */
+	/** the files that are read, as `INPUT` numbers them */
 	inputs: readonly PlanInput[];
 	/** operands that no file holds, the "files" of `INPUT.fill` */
 	fills: readonly Fill[];

@@ -53,7 +53,7 @@ const SIGNATURES: readonly {
  * Say what a file is that a reader has refused, from its first bytes; null where nothing is known.
  * Only for messages: no file is ever accepted by its signature.
  */
-function recogniseSignature(
+export function recogniseSignature(
 	bytes: Uint8Array,
 ): { is: string; remedy: string } | null {
 	const text = Buffer.from(bytes).toString("latin1").toLowerCase();

@@ -54,7 +54,10 @@ test("a place that is given up does not hold back those behind it", () =>
 
 test("an error in one thread ends all that was asked of the crew, and all that will be", () =>
 	withCrew(2, async (crew) => {
-		const wrong = { kind: "hash", digest: 0, byteOffset: 2 ** 40 } as const;
+		const wrong = {
+			kind: "hash" as const,
+			...{ digest: 0, byteOffset: 2 ** 40, sha256: true, crcs: [] },
+		};
 		const steps = Array.from({ length: 8 }, (_, digest) =>
 			crew.perform({ ...wrong, digest, byteLength: 1 }),
 		);
