@@ -119,7 +119,14 @@ const setDigits: Mutation = (bytes, random) => {
 	);
 };
 
-const IN_PLACE = [flipBit, setByte, setNumber, setNumber, copyRange, writeToken];
+const IN_PLACE = [
+	flipBit,
+	setByte,
+	setNumber,
+	setNumber,
+	copyRange,
+	writeToken,
+];
 const RESIZING = [
 	...[insertToken, insertToken, insertRange, deleteRange, cutShort],
 	...[splice, setDigits],
@@ -131,9 +138,7 @@ export function mutate(
 	random: Random,
 	ingredients: Ingredients,
 ): Buffer {
-	const mutations = ingredients.inPlace
-		? IN_PLACE
-		: [...IN_PLACE, ...RESIZING];
+	const mutations = ingredients.inPlace ? IN_PLACE : [...IN_PLACE, ...RESIZING];
 	let bytes: Buffer = Buffer.from(seed);
 	for (let left = 1 + random.below(4); left > 0 && bytes.length > 0; left--)
 		bytes = random.pick(mutations)(bytes, random, ingredients);
