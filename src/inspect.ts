@@ -6,7 +6,7 @@ import { elementCount } from "./tensor/tensor.ts";
 export interface InspectReport {
 	location: string;
 	shards: { fileName: string; byteLength: number; tensors: number }[];
-	/** in the order of shards and bytes */
+	/** in the order of shards and of the tensors in each */
 	tensors: {
 		name: string;
 		dtype: Dtype;
@@ -23,7 +23,7 @@ export interface InspectReport {
 /**
  * List the tensors of a checkpoint. Reads headers only.
  *
- * @param location  a folder with safetensors weights, or one weight file
+ * @param location  a folder with weights, or one weight file
  * @throws {FormatError} where it is malformed
  */
 export async function inspect(location: string): Promise<InspectReport> {
@@ -43,10 +43,10 @@ export async function inspect(location: string): Promise<InspectReport> {
 		}
 		return {
 			location,
-			shards: shards.map(({ fileName, byteLength, header }) => ({
+			shards: shards.map(({ fileName, byteLength, tensors }) => ({
 				fileName,
 				byteLength,
-				tensors: header.tensors.length,
+				tensors: tensors.length,
 			})),
 			tensors: Array.from(
 				tensors.values(),

@@ -10,7 +10,7 @@ import { FLOAT_DTYPES, type FloatDtype } from "./tensor/dtype.ts";
 
 /** What to merge, and how. */
 export interface PlanInputs {
-	/** a folder with safetensors weights, or one weight file */
+	/** a folder with weights, or one weight file */
 	base: string;
 	/** the same */
 	delta: string;

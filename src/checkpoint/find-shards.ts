@@ -6,20 +6,41 @@ import {
 	MAX_INDEX_BYTES,
 	parseShardIndex,
 	type ShardIndex,
+	TORCH_INDEX_FILE_NAME,
 } from "../format/shard-index.ts";
+import { sortShardNames } from "../format/shard-name.ts";
 import { parseRecognising } from "../format/signature.ts";
 import { openFileSource } from "../io/file-source.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
-const SINGLE_FILE_NAME = "model.safetensors";
-const UNREADABLE = /\.(bin|pt|pth|ckpt|gguf|ggml|h5|msgpack|onnx|npz)$/i;
+/** The formats that can be read, the preferred one first: how their files are named in a model's folder. */
+const FORMATS = [
+	{
+		files: "safetensors files",
+		indexName: INDEX_FILE_NAME,
+		singleName: "model.safetensors",
+		weights: /\.safetensors$/,
+	},
+	{
+		files: "torch files",
+		indexName: TORCH_INDEX_FILE_NAME,
+		singleName: "pytorch_model.bin",
+		weights: /\.(bin|pth|pt)$/,
+	},
+] as const;
+type Format = (typeof FORMATS)[number];
+
+/** What trainers put beside the weights under the same suffixes. */
+const TRAINER_STATE =
+	/^(training_args|optimizer|scheduler|scaler|rng_state(_\d+)?)\.(bin|pth|pt)$/;
+const UNREADABLE = /\.(ckpt|gguf|ggml|h5|msgpack|onnx|npz)$/i;
 
 /** Which files of a location are its shards, before any is opened. */
 export interface ShardListing {
 	folder: string;
 	/** true where the location is a folder, so that the files beside the weights belong to it */
 	isFolder: boolean;
-	/** sorted */
+	/** as their numbers count */
 	fileNames: readonly string[];
 	/** the index and its file, where the folder has one */
 	index: (ShardIndex & { path: string }) | null;
@@ -38,7 +59,7 @@ export async function findShards(location: string): Promise<ShardListing> {
 			throw new UsageError({
 				where: location,
 				what: "no such file or folder",
-				remedy: "Name a folder with safetensors weights, or one weight file",
+				remedy: "Name a folder with weights, or one weight file",
 			});
 		throw toLocalIoError(error, location, "opening");
 	});
@@ -55,8 +76,6 @@ export async function findShards(location: string): Promise<ShardListing> {
 
 async function listFolder(folder: string): Promise<ShardListing> {
 	const names = (await readdir(folder)).sort();
-	const weights = names.filter((name) => name.endsWith(".safetensors"));
-	const unreadable = names.filter((name) => UNREADABLE.test(name));
 	const listing: ShardListing = {
 		folder,
 		isFolder: true,
@@ -64,25 +83,53 @@ async function listFolder(folder: string): Promise<ShardListing> {
 		index: null,
 		warnings: [],
 	};
-	if (weights.length > 0 && unreadable.length > 0)
+	const format = FORMATS.find(
+		(candidate) =>
+			names.includes(candidate.indexName) ||
+			weightsOf(names, candidate).length > 0,
+	);
+	const unread = unreadWeights(names, format);
+	if (format === undefined) throw noWeights(folder, unread);
+	const weights = weightsOf(names, format);
+	if (weights.length > 0 && unread.length > 0)
 		listing.warnings.push(
-			`${folder}: weights in two formats; the safetensors files are read, not ${abbreviate(unreadable)}`,
+			`${folder}: weights in two formats; the ${format.files} are read, not ${abbreviate(unread)}`,
 		);
-	if (names.includes(INDEX_FILE_NAME)) return readIndex(listing);
-	if (weights.length === 0) throw noWeights(folder, unreadable);
-	if (weights.length > 1 && !weights.includes(SINGLE_FILE_NAME))
+	if (names.includes(format.indexName)) return readIndex(listing, format);
+	if (weights.length > 1 && !weights.includes(format.singleName))
 		throw new FormatError({
 			where: folder,
-			what: `${weights.length} weight files and no ${INDEX_FILE_NAME}`,
+			what: `${weights.length} weight files and no ${format.indexName}`,
 			found: abbreviate(weights),
 			remedy: "Get the index too, or name one of the files",
 		});
-	const only = weights.length === 1 ? weights[0] : SINGLE_FILE_NAME;
+	const only = weights.length === 1 ? weights[0] : format.singleName;
 	return { ...listing, fileNames: [only as string] };
 }
 
-async function readIndex(listing: ShardListing): Promise<ShardListing> {
-	const file = path.join(listing.folder, INDEX_FILE_NAME);
+function weightsOf(names: readonly string[], { weights }: Format): string[] {
+	return names.filter(
+		(name) => weights.test(name) && !TRAINER_STATE.test(name),
+	);
+}
+
+/** Weights of other formats than the one that is read. */
+function unreadWeights(
+	names: readonly string[],
+	format: Format | undefined,
+): string[] {
+	const others = FORMATS.filter((other) => other !== format);
+	const readable = others.flatMap((other) => weightsOf(names, other));
+	return names.filter(
+		(name) => readable.includes(name) || UNREADABLE.test(name),
+	);
+}
+
+async function readIndex(
+	listing: ShardListing,
+	{ indexName }: Format,
+): Promise<ShardListing> {
+	const file = path.join(listing.folder, indexName);
 	const source = await openFileSource(file);
 	try {
 		if (source.byteLength > MAX_INDEX_BYTES)
@@ -97,7 +144,7 @@ async function readIndex(listing: ShardListing): Promise<ShardListing> {
 		const index = parseRecognising(bytes, file, "a shard index", () =>
 			parseShardIndex(bytes, file),
 		);
-		const fileNames = [...new Set(index.weightMap.values())].sort();
+		const fileNames = sortShardNames(new Set(index.weightMap.values()));
 		await checkAllPresent(listing.folder, fileNames, file);
 		return {
 			...listing,
@@ -136,7 +183,7 @@ function numberingWarnings(
 	fileNames: readonly string[],
 	indexFile: string,
 ): string[] {
-	const said = /-of-(\d{5})\.safetensors$/.exec(fileNames[0] ?? "")?.[1];
+	const said = /-of-(\d+)\.[a-z]+$/.exec(fileNames[0] ?? "")?.[1];
 	return said === undefined || Number(said) === fileNames.length
 		? []
 		: [
@@ -148,14 +195,14 @@ function noWeights(folder: string, unreadable: readonly string[]): FormatError {
 	return unreadable.length > 0
 		? new FormatError({
 				where: folder,
-				what: "no safetensors weights",
+				what: "no weights that can be read",
 				found: abbreviate(unreadable),
-				remedy: "Only safetensors can be read: convert the model first",
+				remedy: "Name the safetensors or torch model it was made from",
 			})
 		: new FormatError({
 				where: folder,
 				what: "no weight file",
-				expected: `${INDEX_FILE_NAME} or one .safetensors file`,
+				expected: `${INDEX_FILE_NAME}, ${TORCH_INDEX_FILE_NAME} or one weight file`,
 				remedy: "Name the folder that holds the weights",
 			});
 }

@@ -1,16 +1,9 @@
 import path from "node:path";
 import { FormatError } from "../errors.ts";
-import {
-	HEADER_LENGTH_BYTES,
-	type Header,
-	parseHeader,
-	parseHeaderLength,
-} from "../format/safetensors.ts";
-import { parseRecognising } from "../format/signature.ts";
-import type { ByteSource } from "../io/byte-source.ts";
 import { openFileSource } from "../io/file-source.ts";
 import type { Checkpoint, CheckpointTensor, OpenShard } from "./checkpoint.ts";
 import { findShards, type ShardListing } from "./find-shards.ts";
+import { readShard } from "./read-shard.ts";
 import { findSideFiles } from "./side-files.ts";
 
 /**
@@ -38,7 +31,7 @@ export async function openCheckpoint(location: string): Promise<Checkpoint> {
 			sideFiles: listing.isFolder ? await findSideFiles(listing.folder) : [],
 			warnings: [
 				...listing.warnings,
-				...shards.flatMap((shard) => shard.header.warnings),
+				...shards.flatMap((shard) => shard.warnings),
 				...totalSizeWarnings(tensors, listing),
 			],
 			openSideFile: (fileName) =>
@@ -52,37 +45,14 @@ export async function openCheckpoint(location: string): Promise<Checkpoint> {
 }
 
 async function openShard(folder: string, fileName: string): Promise<OpenShard> {
-	const file = path.join(folder, fileName);
-	const source = await openFileSource(file);
+	const file = await openFileSource(path.join(folder, fileName));
 	try {
-		const header = await readHeader(source, file);
-		return { fileName, byteLength: source.byteLength, source, header };
+		const content = await readShard(file);
+		return { fileName, byteLength: file.byteLength, ...content };
 	} catch (error) {
-		await source.close();
+		await file.close();
 		throw error;
 	}
-}
-
-/**
- * Read and parse the header of a safetensors file.
- *
- * @param where  the file, for messages
- */
-export async function readHeader(
-	source: ByteSource,
-	where: string,
-): Promise<Header> {
-	const start = new Uint8Array(Math.min(64, source.byteLength));
-	await source.read(0, start);
-	const recognising = <T>(parse: () => T) =>
-		parseRecognising(start, where, "a safetensors file", parse);
-	const first = start.subarray(0, HEADER_LENGTH_BYTES);
-	const jsonLength = recognising(() =>
-		parseHeaderLength(first, source.byteLength, where),
-	);
-	const bytes = new Uint8Array(HEADER_LENGTH_BYTES + jsonLength);
-	await source.read(0, bytes);
-	return recognising(() => parseHeader(bytes, source.byteLength, where));
 }
 
 /** All tensors by name, checked against the index where there is one: each in the shard it is said to be in. */
@@ -91,18 +61,12 @@ function collectTensors(
 	{ index }: ShardListing,
 ): Map<string, CheckpointTensor> {
 	const tensors = new Map<string, CheckpointTensor>();
-	for (const [shardIndex, { fileName, source, header }] of shards.entries())
-		for (const { name, dtype, shape, dataOffsets } of header.tensors) {
-			if (index !== null && index.weightMap.get(name) !== fileName)
-				throw unexpectedTensor(name, source.path, index);
-			tensors.set(name, {
-				name,
-				dtype,
-				shape,
-				shardIndex,
-				fileOffset: header.byteLength + dataOffsets[0],
-				byteLength: dataOffsets[1] - dataOffsets[0],
-			});
+	for (const [shardIndex, shard] of shards.entries())
+		for (const tensor of shard.tensors) {
+			const { name } = tensor;
+			if (index !== null && index.weightMap.get(name) !== shard.fileName)
+				throw unexpectedTensor(name, shard.source.path, index);
+			tensors.set(name, { ...tensor, shardIndex });
 		}
 	for (const [name, fileName] of index?.weightMap ?? [])
 		if (!tensors.has(name))
@@ -136,9 +100,13 @@ function totalSizeWarnings(
 	{ index }: ShardListing,
 ): string[] {
 	if (index === null || index.totalSize === null) return [];
-	let total = 0;
-	for (const tensor of tensors.values()) total += tensor.byteLength;
-	return total === index.totalSize
+	let [total, untied] = [0, 0];
+	for (const { byteLength, tiedTo } of tensors.values()) {
+		total += byteLength;
+		if (tiedTo === undefined) untied += byteLength;
+	}
+	// transformers has counted tied tensors once and, at other times, each.
+	return [total, untied].includes(index.totalSize)
 		? []
 		: [
 				`${index.path}: total_size says ${index.totalSize} bytes, the tensors have ${total}`,

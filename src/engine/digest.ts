@@ -1,15 +1,33 @@
+import { type CheckedRange, wrongCrc } from "../io/checked-range.ts";
 import type { Crew } from "./crew.ts";
+import type { CrcStretch, StepResult } from "./step.ts";
+
+/** What is taken of a file's bytes beside, or instead of, their SHA-256. */
+export interface DigestOptions {
+	/** default true */
+	sha256?: boolean;
+	/** stretches of the file, in their order, whose CRC-32 is checked; default none */
+	checkedRanges?: readonly CheckedRange[];
+}
 
 /** The SHA-256 of one file, taken from bytes that arrive in slots, in any order. */
 export class Digest {
 	private readonly crew: Crew;
 	private readonly number: number;
+	private readonly sha256: boolean;
+	private ranges: readonly CheckedRange[];
 	private last: Promise<void> = Promise.resolve();
+	/** bytes that were given to the crew */
+	private hashed = 0;
+	/** the first range that is not checked whole yet */
+	private firstRange = 0;
 
 	/** @param number  unlike that of any other file of the crew */
-	constructor(crew: Crew, number: number) {
+	constructor(crew: Crew, number: number, options: DigestOptions = {}) {
 		this.crew = crew;
 		this.number = number;
+		this.sha256 = options.sha256 ?? true;
+		this.ranges = options.checkedRanges ?? [];
 	}
 
 	/**
@@ -19,19 +37,49 @@ export class Digest {
 	takePlace(): DigestPlace {
 		const before = this.last;
 		let passOn = () => {};
+		let given = false;
 		this.last = new Promise((resolve) => {
 			passOn = resolve;
 		});
 		return {
 			hash: async (byteOffset, byteLength) => {
 				await before;
-				const step = { digest: this.number, byteOffset, byteLength };
-				const hashed = this.crew.perform({ kind: "hash", ...step });
+				given = true;
+				const hashed = this.crew.perform({
+					...{ kind: "hash", digest: this.number, byteOffset, byteLength },
+					...{ sha256: this.sha256, crcs: this.nextStretches(byteLength) },
+				});
 				passOn(); // the crew keeps the order of one digest
-				await hashed;
+				refuseCorrupt(await hashed);
 			},
-			skip: () => passOn(),
+			skip: () => {
+				// Bytes are missing from now on, so that no CRC could be right.
+				if (!given) this.ranges = [];
+				passOn();
+			},
 		};
+	}
+
+	/** What the next bytes of the file hold of the checked ranges. */
+	private nextStretches(byteLength: number): CrcStretch[] {
+		const begin = this.hashed;
+		const end = begin + byteLength;
+		this.hashed = end;
+		const stretches: CrcStretch[] = [];
+		for (; ; this.firstRange++) {
+			const range = this.ranges[this.firstRange];
+			if (!range || range.begin >= end) return stretches;
+			const from = Math.max(range.begin, begin);
+			const to = Math.min(range.end, end);
+			const ends = range.end <= end ? range : null;
+			stretches.push({
+				byteOffset: from - begin,
+				byteLength: to - from,
+				begins: from === range.begin,
+				ends: ends && { where: ends.where, crc32: ends.crc32 },
+			});
+			if (ends === null) return stretches;
+		}
 	}
 
 	/** After the last place was taken. @returns hex */
@@ -47,4 +95,9 @@ export interface DigestPlace {
 	/** @param byteOffset  in the memory of the slots, which must stay as it is until this resolves */
 	hash(byteOffset: number, byteLength: number): Promise<void>;
 	skip(): void;
+}
+
+function refuseCorrupt({ corrupt }: StepResult): void {
+	for (const { where, expected, found } of corrupt)
+		throw wrongCrc(where, expected, found);
 }

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { type Crew, openCrew } from "./crew.ts";
-import { Digest } from "./digest.ts";
+import { Digest, type DigestOptions } from "./digest.ts";
 import { type EngineOptions, MAX_THREADS } from "./engine-options.ts";
 import { Slots } from "./slots.ts";
 
@@ -42,8 +42,8 @@ export class Engine {
 		this.crew = openCrew(threads, options.kernel, this.slots.memory);
 	}
 
-	openDigest(): Digest {
-		return new Digest(this.crew, this.digests++);
+	openDigest(options?: DigestOptions): Digest {
+		return new Digest(this.crew, this.digests++, options);
 	}
 
 	async close(): Promise<void> {

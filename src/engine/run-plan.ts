@@ -26,7 +26,7 @@ export interface Progress {
 }
 
 export interface RunOptions {
-	/** also take the checksums of the inputs */
+	/** also take the checksums of the inputs; CRCs that the inputs tell are checked in any case */
 	inputSums: boolean;
 	onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -114,10 +114,8 @@ class Run {
 		this.options = options;
 		this.totalBytes = plan.shards.reduce((sum, s) => sum + s.byteLength, 0);
 		this.waiting = [...plan.shards.keys()];
-		const byteLengths = sources.map((files) => files.map((f) => f.byteLength));
-		this.digests = options.inputSums
-			? new InputDigests(engine, byteLengths)
-			: null;
+		const digests = new InputDigests(engine, sources, options.inputSums);
+		this.digests = digests.isEmpty ? null : digests;
 		const most = engine.slots.slotBytes / 3;
 		this.pace = new Pace({
 			first: FIRST_SLICE_BYTES,
@@ -253,7 +251,8 @@ class Run {
 						if (!source)
 							throw new RangeError(`no source ${shard} of input ${input}`);
 						// Widened reads may reach beyond the end.
-						const length = Math.min(byteLength, source.byteLength - fileOffset);
+						const end = source.readableLength ?? source.byteLength;
+						const length = Math.min(byteLength, end - fileOffset);
 						return source.read(fileOffset, slot.view(slotOffset, length));
 					},
 				),

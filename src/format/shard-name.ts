@@ -1,7 +1,7 @@
 import { FormatError } from "../errors.ts";
 
 const DEVICE_NAME = /^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$/i;
-const WEIGHT_SUFFIX = ".safetensors";
+const WEIGHT_SUFFIXES = [".safetensors", ".bin"];
 
 /**
  * Check that a shard name from an index is a plain file name on every system: no folder, drive, URL,
@@ -16,7 +16,7 @@ export function checkShardName(name: string, where: string): void {
 		throw new FormatError({
 			where,
 			what: `shard name ${JSON.stringify(name)} ${what}`,
-			expected: `a plain file name ending in ${WEIGHT_SUFFIX}`,
+			expected: `a plain file name ending in ${WEIGHT_SUFFIXES.join(" or ")}`,
 			remedy:
 				"Do not use this index: it may be made to read outside its folder",
 		});
@@ -30,7 +30,8 @@ function shardNameFault(name: string): string | null {
 	if (name.startsWith("..")) return "leads out of the folder";
 	if (/[. ]$/.test(name) || DEVICE_NAME.test(name))
 		return "is not a file name on Windows";
-	if (!name.endsWith(WEIGHT_SUFFIX)) return "is not of a known weight format";
+	if (!WEIGHT_SUFFIXES.some((suffix) => name.endsWith(suffix)))
+		return "is not of a known weight format";
 	return null;
 }
 
@@ -39,4 +40,16 @@ export function shardFileName(shardIndex: number, shardCount: number): string {
 	if (shardCount === 1) return "model.safetensors";
 	const five = (value: number) => String(value).padStart(5, "0");
 	return `model-${five(shardIndex + 1)}-of-${five(shardCount)}.safetensors`;
+}
+
+/**
+ * Sort shard names as their numbers count, padded or not: `…-2-of-10.bin` before `…-10-of-10.bin`;
+ * names without numbers by their text.
+ */
+export function sortShardNames(names: Iterable<string>): string[] {
+	const number = (name: string) =>
+		Number(/-(\d+)-of-\d+\.[a-z]+$/.exec(name)?.[1] ?? 0);
+	return [...names].sort(
+		(a, b) => number(a) - number(b) || (a < b ? -1 : Number(a > b)),
+	);
 }

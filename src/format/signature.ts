@@ -2,7 +2,10 @@ import { FormatError } from "../errors.ts";
 
 /** What a file that should hold weights may be instead, by how it begins, and what to do about it. */
 const SIGNATURES: readonly {
+	/** in lower case */
 	prefixes: readonly string[];
+	/** where they stand; default: at the start, after white space */
+	byteOffset?: number;
 	is: string;
 	remedy: string;
 }[] = [
@@ -23,9 +26,16 @@ const SIGNATURES: readonly {
 		remedy: "Unpack it with gunzip",
 	},
 	{
-		prefixes: ["pk\x03\x04"],
-		is: "a zip archive, as torch writes .bin files",
-		remedy: "Only safetensors can be read: convert it with safetensors",
+		prefixes: ["7z\xbc\xaf\x27\x1c"],
+		is: "a 7z archive",
+		remedy: "Unpack it with 7z",
+	},
+	{
+		prefixes: ["ustar"],
+		byteOffset: 257,
+		is: "a tar archive, as torch wrote checkpoints before 0.2",
+		remedy:
+			"Save it again with a torch of today, in a place where its code may run: torch.save(torch.load(file), file)",
 	},
 	{
 		prefixes: ["%pdf"],
@@ -46,21 +56,25 @@ const SIGNATURES: readonly {
 function recogniseSignature(
 	bytes: Uint8Array,
 ): { is: string; remedy: string } | null {
-	const text = Buffer.from(bytes.subarray(0, 64))
-		.toString("latin1")
-		.trimStart()
-		.toLowerCase();
+	const text = Buffer.from(bytes).toString("latin1").toLowerCase();
 	return (
-		SIGNATURES.find(({ prefixes }) =>
-			prefixes.some((prefix) => text.startsWith(prefix)),
-		) ?? null
+		SIGNATURES.find(({ prefixes, byteOffset }) => {
+			const from =
+				byteOffset === undefined ? text.trimStart() : text.slice(byteOffset);
+			return prefixes.some((prefix) => from.startsWith(prefix));
+		}) ?? null
 	);
+}
+
+/** Whether a file begins as a zip archive does. */
+export function isZip(start: Uint8Array): boolean {
+	return Buffer.from(start.subarray(0, 4)).toString("latin1") === "PK\x03\x04";
 }
 
 /**
  * Parse a file; where that fails and the file is recognisably something else, say what it is instead.
  *
- * @param start     the first bytes of the file, 64 or all
+ * @param start     the first bytes of the file, 512 or all
  * @param expected  what it should be, such as `a safetensors file`
  * @throws {FormatError}
  */

@@ -1,0 +1,72 @@
+import type { CheckedRange } from "../io/checked-range.ts";
+import type { DirectIo } from "../io/direct-io.ts";
+import type { FileSource } from "../io/file-source.ts";
+import { gatherView, type StridedView } from "./gather-view.ts";
+
+/** A view of a torch file, presented as contiguous bytes. */
+export interface PlacedView extends StridedView {
+	/** where these bytes can be read: behind the end of the file */
+	readOffset: number;
+	byteLength: number;
+}
+
+/**
+ * A torch file in which every tensor can be read as one stretch: those that the file holds in another
+ * order stand, gathered while they are read, behind its end.
+ */
+export class TorchSource implements FileSource {
+	readonly path: string;
+	readonly byteLength: number;
+	readonly readableLength: number;
+	readonly checkedRanges: readonly CheckedRange[];
+	private readonly file: FileSource;
+	private readonly views: readonly PlacedView[];
+
+	/** @param views  in the order of their `readOffset`s, none over another or over the file */
+	constructor(
+		file: FileSource,
+		views: readonly PlacedView[],
+		checkedRanges: readonly CheckedRange[],
+	) {
+		this.path = file.path;
+		this.byteLength = file.byteLength;
+		this.file = file;
+		this.views = views;
+		this.checkedRanges = checkedRanges;
+		const last = views.at(-1);
+		this.readableLength = last
+			? last.readOffset + last.byteLength
+			: file.byteLength;
+	}
+
+	async read(fileOffset: number, into: Uint8Array): Promise<void> {
+		if (fileOffset + into.length <= this.byteLength || !this.views.length)
+			return this.file.read(fileOffset, into);
+		const inFile = Math.max(this.byteLength - fileOffset, 0);
+		if (inFile > 0) await this.file.read(fileOffset, into.subarray(0, inFile));
+		into.fill(0, inFile); // what lies between the views
+		const end = fileOffset + into.length;
+		for (const view of this.views) {
+			const from = Math.max(view.readOffset, fileOffset);
+			const to = Math.min(view.readOffset + view.byteLength, end);
+			if (from >= to) continue;
+			const first = (from - view.readOffset) / view.elementBytes;
+			const part = into.subarray(from - fileOffset, to - fileOffset);
+			if (!Number.isInteger(first) || part.length % view.elementBytes !== 0)
+				throw new RangeError(`${this.path}: a read of parts of elements`);
+			await gatherView(this.file, view, first, part);
+		}
+	}
+
+	chooseReading(directIo: DirectIo): Promise<boolean> {
+		return this.file.chooseReading(directIo);
+	}
+
+	checkUnchanged(): Promise<void> {
+		return this.file.checkUnchanged();
+	}
+
+	close(): Promise<void> {
+		return this.file.close();
+	}
+}
