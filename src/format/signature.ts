@@ -26,6 +26,11 @@ const SIGNATURES: readonly {
 		remedy: "Unpack it with gunzip",
 	},
 	{
+		prefixes: ["pk\x03\x04"],
+		is: "a zip archive",
+		remedy: "Get the file itself, or unpack it",
+	},
+	{
 		prefixes: ["7z\xbc\xaf\x27\x1c"],
 		is: "a 7z archive",
 		remedy: "Unpack it with 7z",

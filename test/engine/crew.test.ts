@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { crc32 } from "node:zlib";
 import { expect, test } from "vitest";
 import { type Crew, openCrew } from "../../src/engine/crew.ts";
 import { Digest } from "../../src/engine/digest.ts";
@@ -6,13 +7,13 @@ import { Slots } from "../../src/engine/slots.ts";
 
 const BYTES = randomBytes(2 ** 20);
 
-async function withCrew(
+async function withCrew<T>(
 	threads: number,
-	use: (crew: Crew, slots: Slots) => Promise<void>,
-) {
+	use: (crew: Crew, slots: Slots) => Promise<T>,
+): Promise<T> {
 	const slots = new Slots(4, 2 ** 20);
 	const crew = openCrew(threads, "js", slots.memory);
-	await use(crew, slots).finally(() => crew.close());
+	return use(crew, slots).finally(() => crew.close());
 }
 
 test.each([0, 1, 3])(
@@ -43,6 +44,80 @@ test.each([0, 1, 3])(
 		}),
 );
 
+/** Hash `bytes` in pieces, while the CRCs of some of its stretches are checked. */
+function digestPieces(
+	threads: number,
+	bytes: Uint8Array,
+	pieceBytes: number,
+	sha256: boolean,
+): Promise<string> {
+	const stretches = [
+		[3, 4],
+		[4, 4],
+		[4, 2000],
+		[2500, 2501],
+		[2600, 9000],
+	] as const;
+	const checkedRanges = stretches.map(([begin, end]) => ({
+		...{ where: `record at ${begin}`, begin, end },
+		crc32: crc32(BYTES.subarray(begin, end)),
+	}));
+	return withCrew(threads, async (crew, slots) => {
+		const slot = await slots.take();
+		slot.view(0, bytes.length).set(bytes);
+		const digest = new Digest(crew, 0, { sha256, checkedRanges });
+		const pieces: Promise<void>[] = [];
+		for (let at = 0; at < bytes.length; at += pieceBytes)
+			pieces.push(
+				digest
+					.takePlace()
+					.hash(slot.byteOffset + at, Math.min(pieceBytes, bytes.length - at)),
+			);
+		await Promise.all(pieces);
+		return digest.finish();
+	});
+}
+
+const HASHED = BYTES.subarray(0, 9000);
+
+test.each([
+	[0, [1, 3, 1000, 2000, 2500, 8999, 9000]],
+	[2, [700, 2500]],
+])(
+	"%s threads check the CRCs of stretches, wherever the pieces are cut",
+	async (threads, cuts) => {
+		const sha256 = createHash("sha256").update(HASHED).digest("hex");
+		for (const pieceBytes of cuts)
+			expect(await digestPieces(threads, HASHED, pieceBytes, true)).toBe(
+				sha256,
+			);
+		await digestPieces(threads, HASHED, 1000, false);
+	},
+);
+
+test.each([
+	[3, 3],
+	[4, 4],
+	[1999, 4],
+	[2500, 2500],
+	[8999, 2600],
+	[2, null],
+	[2000, null],
+	[2599, null],
+])("a wrong byte %s is found in the stretch from %s", async (at, begin) => {
+	const bytes = Uint8Array.from(HASHED);
+	bytes[at] = (bytes[at] ?? 0) ^ 1;
+	for (const pieceBytes of [1, 700, 9000])
+		for (const sha256 of [true, false]) {
+			const digested = digestPieces(0, bytes, pieceBytes, sha256);
+			if (begin === null) await digested;
+			else
+				await expect(digested).rejects.toThrow(
+					`record at ${begin}: its bytes are not those that were written`,
+				);
+		}
+});
+
 test("a place that is given up does not hold back those behind it", () =>
 	withCrew(1, async (crew, slots) => {
 		const digest = new Digest(crew, 0);
@@ -54,9 +129,12 @@ test("a place that is given up does not hold back those behind it", () =>
 
 test("an error in one thread ends all that was asked of the crew, and all that will be", () =>
 	withCrew(2, async (crew) => {
-		const wrong = { kind: "hash", digest: 0, byteOffset: 2 ** 40 } as const;
+		const wrong = {
+			...({ kind: "hash", byteOffset: 2 ** 40, byteLength: 1 } as const),
+			...{ sha256: true, crcs: [] },
+		};
 		const steps = Array.from({ length: 8 }, (_, digest) =>
-			crew.perform({ ...wrong, digest, byteLength: 1 }),
+			crew.perform({ ...wrong, digest }),
 		);
 		for (const step of steps) await expect(step).rejects.toThrow(RangeError);
 		await expect(crew.perform({ kind: "finish", digest: 9 })).rejects.toThrow();
