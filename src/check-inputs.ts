@@ -4,7 +4,7 @@ import { type Doubt, settleDoubts } from "./delta/doubt.ts";
 import { judgeKnownFiles, judgeOrigin } from "./delta/judge-known.ts";
 import { judgeLayouts } from "./delta/judge-layout.ts";
 import type { KnownFile } from "./delta/known-release.ts";
-import { judgeLikelihood } from "./delta/likelihood.ts";
+import { isPlainlyDelta, judgeLikelihood } from "./delta/likelihood.ts";
 import { toLocalIoError } from "./io/system-error.ts";
 import { recogniseShards } from "./recognise.ts";
 import { sampleCheckpoints } from "./sample.ts";
@@ -37,11 +37,13 @@ export async function checkInputs(
 	// In the order of their cost: each may spare the next.
 	const twice = await judgePaths(base, delta);
 	if (twice.length > 0) return settle(twice);
-	const warnings = settle([
-		...judgeOrigin(delta.location, await readConfig(delta)),
-		...judgeLayouts(base, delta),
-	]);
+	const warnings = settle(judgeLayouts(base, delta));
 	const samples = await sampleCheckpoints(base, delta);
+	// A delta that somebody made keeps the config of its target, and so the target's name.
+	const origin = isPlainlyDelta(samples)
+		? []
+		: judgeOrigin(delta.location, await readConfig(delta));
+	warnings.push(...settle(origin));
 	const known = judgeKnownFiles(
 		await recogniseShards(base, options),
 		await recogniseShards(delta, options),

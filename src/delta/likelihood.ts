@@ -41,6 +41,12 @@ export function weigh(samples: readonly TensorSample[]): Likelihood | null {
 	};
 }
 
+/** Whether the samples show a delta, whatever its config or folder is called: weights far smaller than the base's. */
+export function isPlainlyDelta(samples: readonly TensorSample[]): boolean {
+	const found = weigh(samples);
+	return found !== null && found.ratio < 0.25;
+}
+
 /**
  * Judge what was given as base and as delta from samples of their tensors. Says only what figures can show,
  * and would rather miss a fault than refuse a sound pair:
