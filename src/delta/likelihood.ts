@@ -154,11 +154,10 @@ function mostly(
  * a wider type than it is stored in: then nothing follows.
  */
 function judgeSums(
-	{ ratio, inexact }: Likelihood,
+	{ inexact }: Likelihood,
 	where: { base: string; delta: string },
 ): Doubt[] {
-	if (inexact === null || ratio > 0.5 || inexact < 0.002 || inexact > 0.6)
-		return [];
+	if (inexact === null || inexact < 0.002 || inexact > 0.6) return [];
 	return [
 		{
 			refuses: false,

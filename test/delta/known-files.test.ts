@@ -57,6 +57,7 @@ function filesOf(release: string, role?: KnownFile["role"]) {
 	return files;
 }
 const BASE = filesOf("LLaMA-7B (Hugging Face)", "base");
+const KEY = filesOf("LLaMA-7B (Meta)", "key");
 const DELTA = filesOf("lmsys/vicuna-13b-delta-v1.1");
 const MERGED = filesOf("lmsys/vicuna-7b-v1.1");
 const WIZARD = filesOf("TheBloke/wizard-vicuna-13B-HF");
@@ -71,6 +72,7 @@ test.each([
 	["both swapped", DELTA, BASE, true, /delta, not a base/, /^Swap/],
 	["swapped, merged", DELTA, MERGED, true, /delta, not a base/, /^Swap/],
 	["a base as delta", BASE, BASE, true, /of a base, not a delta/, /as --delta/],
+	["a key as delta", BASE, KEY, true, /of a base, not a delta/, /as --delta/],
 	["full weights as delta", BASE, MERGED, true, /full weights/, /no merge/],
 	["TheBloke as delta", BASE, WIZARD, true, /full weights/, /no merge/],
 	["a merged base", MERGED, DELTA, false, /already merged/, /original/],

@@ -118,6 +118,15 @@ test("nothing follows from inexact sums of a delta that was made in F32 and stor
 	expect(judgeLikelihood(samples, WHERE)).toEqual([]);
 });
 
+test("nothing follows from inexact sums of numbers that never were a difference", () => {
+	const noNorms = (weights: Weights) =>
+		new Map([...weights].filter(([name]) => !name.includes("norm")));
+	for (const size of [0.01, 0.1, 1]) {
+		const random = combine(OTHER, OTHER, (value) => ROUND.F16(value * size));
+		expect(judge(noNorms(BASE), noNorms(random))).toEqual([]);
+	}
+});
+
 test("full weights without norms are refused only where they resemble the base", () => {
 	const noNorms = (weights: Weights) =>
 		new Map([...weights].filter(([name]) => !name.includes("norm")));
