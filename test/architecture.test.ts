@@ -49,7 +49,16 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 	],
 	cli: ["index", "version"],
 };
-const OPERATIONS = ["merge", "plan", "verify", "inspect", "doctor"];
+const OPERATIONS = [
+	"merge",
+	"plan",
+	"verify",
+	"inspect",
+	"doctor",
+	"check-inputs",
+	"recognise",
+	"sample",
+];
 const PACKAGES: Record<string, readonly string[]> = {
 	cli: ["yargs", "cli-progress"],
 };

@@ -1,0 +1,103 @@
+import { realpath } from "node:fs/promises";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import { type Doubt, settleDoubts } from "./delta/doubt.ts";
+import { judgeKnownFiles, judgeOrigin } from "./delta/judge-known.ts";
+import { judgeLayouts } from "./delta/judge-layout.ts";
+import type { KnownFile } from "./delta/known-release.ts";
+import { isPlainlyDelta, judgeLikelihood } from "./delta/likelihood.ts";
+import { toLocalIoError } from "./io/system-error.ts";
+import { recogniseShards } from "./recognise.ts";
+import { sampleCheckpoints } from "./sample.ts";
+
+/** A config longer than this is none. */
+const MAX_CONFIG_BYTES = 2 ** 24;
+
+export interface CheckOptions {
+	/** warn of what would be refused */
+	allowUnlikely: boolean;
+	/** known files to look among; default: all */
+	rows?: readonly KnownFile[];
+	signal?: AbortSignal;
+}
+
+/**
+ * Before any work, ask whether base and delta are what they were given as: by their paths, headers, known
+ * checksums and configs, and by a few thousand of their elements.
+ *
+ * @returns warnings
+ * @throws {MismatchError} where the merge would be worthless, saying what to do instead
+ */
+export async function checkInputs(
+	base: Checkpoint,
+	delta: Checkpoint,
+	{ allowUnlikely, ...options }: CheckOptions,
+): Promise<string[]> {
+	const settle = (doubts: readonly Doubt[]) =>
+		settleDoubts(doubts, { allowUnlikely });
+	// In the order of their cost: each may spare the next.
+	const twice = await judgePaths(base, delta);
+	if (twice.length > 0) return settle(twice);
+	const warnings = settle(judgeLayouts(base, delta));
+	const samples = await sampleCheckpoints(base, delta);
+	// A delta that somebody made keeps the config of its target, and so the target's name.
+	const origin = isPlainlyDelta(samples)
+		? []
+		: judgeOrigin(delta.location, await readConfig(delta));
+	warnings.push(...settle(origin));
+	const known = judgeKnownFiles(
+		await recogniseShards(base, options),
+		await recogniseShards(delta, options),
+	);
+	const where = { base: base.location, delta: delta.location };
+	return [
+		...warnings,
+		...settle([...known, ...judgeLikelihood(samples, where)]),
+	];
+}
+
+/** Base and delta that are the same files, by whatever path. */
+async function judgePaths(
+	base: Checkpoint,
+	delta: Checkpoint,
+): Promise<Doubt[]> {
+	const [files, others] = [await realPaths(base), await realPaths(delta)];
+	return files.length > 0 && files.every((file) => others.includes(file))
+		? [
+				{
+					refuses: true,
+					where: delta.location,
+					what: "base and delta are the same, which would double the model",
+					remedy: "Give the base as --base and its delta as --delta",
+				},
+			]
+		: [];
+}
+
+function realPaths({ shards }: Checkpoint): Promise<string[]> {
+	return Promise.all(
+		shards.map(({ source }) =>
+			realpath(source.path).catch((error) => {
+				throw toLocalIoError(error, source.path, "following the link");
+			}),
+		),
+	);
+}
+
+/** What config.json holds; null where there is none, or none that can be read as JSON. */
+async function readConfig(checkpoint: Checkpoint): Promise<unknown> {
+	const fileName = "config.json";
+	if (!checkpoint.sideFiles.some((file) => file.fileName === fileName))
+		return null;
+	const source = await checkpoint.openSideFile(fileName);
+	try {
+		if (source.byteLength > MAX_CONFIG_BYTES) return null;
+		const bytes = new Uint8Array(source.byteLength);
+		await source.read(0, bytes);
+		return JSON.parse(new TextDecoder().decode(bytes));
+	} catch (error) {
+		if (error instanceof SyntaxError) return null;
+		throw error;
+	} finally {
+		await source.close();
+	}
+}

@@ -1,0 +1,67 @@
+import { createHash } from "node:crypto";
+import { realpath } from "node:fs/promises";
+import path from "node:path";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import type { RecognisedFile } from "./delta/judge-known.ts";
+import { KNOWN_FILES, recogniseFile } from "./delta/known-files.ts";
+import type { KnownFile } from "./delta/known-release.ts";
+import { throwIfAborted } from "./errors.ts";
+import type { FileSource } from "./io/file-source.ts";
+import { toLocalIoError } from "./io/system-error.ts";
+
+const READ_BYTES = 2 ** 22;
+
+/**
+ * The known files among a checkpoint's shards. A shard that links into a Hub cache names its own SHA-256;
+ * any other is read whole only if it is as long as a known file, and not at all otherwise.
+ *
+ * @param rows  known files to look among
+ */
+export async function recogniseShards(
+	{ shards }: Checkpoint,
+	{
+		rows = KNOWN_FILES,
+		signal,
+	}: { rows?: readonly KnownFile[]; signal?: AbortSignal } = {},
+): Promise<RecognisedFile[]> {
+	const recognised: RecognisedFile[] = [];
+	for (const { source } of shards) {
+		const { path: where, byteLength } = source;
+		const sha256 =
+			(await sumInCache(where)) ??
+			(rows.some((row) => row.sha256 && row.byteLength === byteLength)
+				? await hash(source, signal)
+				: undefined);
+		if (sha256 === undefined) continue;
+		const file = recogniseFile({ sha256, byteLength }, rows);
+		if (file !== null) recognised.push({ where, file });
+	}
+	return recognised;
+}
+
+/** The name of a blob in a Hub cache is the SHA-256 of a large file, the SHA-1 of a small one. */
+async function sumInCache(file: string): Promise<string | undefined> {
+	const target = await realpath(file).catch((error) => {
+		throw toLocalIoError(error, file, "following the link");
+	});
+	const name = path.basename(target);
+	return path.basename(path.dirname(target)) === "blobs" &&
+		/^[0-9a-f]{64}$/.test(name)
+		? name
+		: undefined;
+}
+
+async function hash(
+	source: FileSource,
+	signal: AbortSignal | undefined,
+): Promise<string> {
+	const digest = createHash("sha256");
+	const buffer = new Uint8Array(Math.min(READ_BYTES, source.byteLength));
+	for (let at = 0; at < source.byteLength; at += buffer.length) {
+		throwIfAborted(signal, source.path);
+		const bytes = buffer.subarray(0, source.byteLength - at);
+		await source.read(at, bytes);
+		digest.update(bytes);
+	}
+	return digest.digest("hex");
+}
