@@ -386,7 +386,7 @@ async function mergeTo(base: string, delta: string, more = {}) {
 	return { out, report };
 }
 
-describe("a merge of torch checkpoints", () => {
+describe("a merge of torch checkpoints", { timeout: 30_000 }, () => {
 	test.each([{}, { threads: 2 }, { memory: 2 ** 23 }, { inputSums: false }])(
 		"is that of the same tensors as safetensors: %j",
 		async (more) => {
