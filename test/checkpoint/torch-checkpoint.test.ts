@@ -308,6 +308,17 @@ describe("archives that hold no checkpoint, or one that cannot be read", () => {
 			"no storage, and too long",
 		],
 		[
+			"many records",
+			zipFile(
+				soundArchive(
+					Object.fromEntries(
+						Array.from({ length: 99 }, (_, i) => [`note${i}`, b("")]),
+					),
+				),
+			),
+			"too many records that are no storages, expected at most 100, found 101",
+		],
+		[
 			"a short storage",
 			zipFile(soundArchive({ "data/0": b("abc") })),
 			"expected 4 bytes for 2 elements of F16, found 3",
