@@ -42,9 +42,12 @@ const SIGNATURES: readonly {
 /**
  * Say what a file is that a reader has refused, from its first bytes; null where nothing is known.
  * Only for messages: no file is ever accepted by its signature.
+ *
+ * @param leastBytes  the shortest signature to believe, for bytes that may be anything
  */
 export function recogniseSignature(
 	bytes: Uint8Array,
+	leastBytes = 0,
 ): { is: string; remedy: string } | null {
 	const text = Buffer.from(bytes.subarray(0, 64))
 		.toString("latin1")
@@ -52,7 +55,7 @@ export function recogniseSignature(
 		.toLowerCase();
 	return (
 		SIGNATURES.find(({ prefixes }) =>
-			prefixes.some((prefix) => text.startsWith(prefix)),
+			prefixes.some((p) => p.length >= leastBytes && text.startsWith(p)),
 		) ?? null
 	);
 }
