@@ -2,7 +2,6 @@ export {
 	BYTE_SCHEMES,
 	type ByteScheme,
 	type ByteSchemeId,
-	isByteSchemeId,
 } from "./delta/byte-schemes.ts";
 export {
 	CONVENTIONS,

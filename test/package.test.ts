@@ -12,6 +12,7 @@ const readJson = async (file: string) =>
 
 test("the public API is what it was", () => {
 	expect(Object.keys(api).sort()).toEqual([
+		"BYTE_SCHEMES",
 		"CONVENTIONS",
 		"DIRECT_IO",
 		"FLOAT_DTYPES",

@@ -1,5 +1,5 @@
 import {
-	isByteSchemeId,
+	BYTE_SCHEMES,
 	type PlanInputs,
 	plan,
 	printable,
@@ -25,7 +25,7 @@ export async function planCommand(
 		`${terminal.paint("bold", "sum")} ${sumsOf(report.plan).join(", ")}`,
 	);
 	terminal.result(
-		isByteSchemeId(id)
+		Object.hasOwn(BYTE_SCHEMES, id)
 			? `${terminal.paint("bold", "output")} ${formatBytes(bytes)} in ${plural(shards.length, "file")}`
 			: `${terminal.paint("bold", "output")} ${plural(totals.tensors, "tensor")}, ${plural(totals.elements, "parameter")}, ${formatBytes(bytes)} in ${plural(shards.length, "shard")}`,
 	);

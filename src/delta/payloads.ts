@@ -68,10 +68,13 @@ export function listPayloads(
 }
 
 const GET_AGAIN =
-	"Get the published file itself, whole and unpacked (in a clone: git lfs pull)";
+	"Get the published file itself, whole (in a clone: git lfs pull)";
+
+/** Encoded bytes may look like anything: a shorter signature than this will turn up by chance. */
+const LEAST_SIGNATURE_BYTES = 5;
 
 function checkStart({ start }: ListedFile, where: string): Payload["encoded"] {
-	const known = recogniseSignature(start);
+	const known = recogniseSignature(start, LEAST_SIGNATURE_BYTES);
 	if (known)
 		throw new FormatError({
 			...{ where, what: "not an encoded file", found: known.is },

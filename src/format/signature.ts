@@ -57,16 +57,21 @@ const SIGNATURES: readonly {
 /**
  * Say what a file is that a reader has refused, from its first bytes; null where nothing is known.
  * Only for messages: no file is ever accepted by its signature.
+ *
+ * @param leastBytes  the shortest signature to believe, for bytes that may be anything
  */
 export function recogniseSignature(
 	bytes: Uint8Array,
+	leastBytes = 0,
 ): { is: string; remedy: string } | null {
 	const text = Buffer.from(bytes).toString("latin1").toLowerCase();
 	return (
 		SIGNATURES.find(({ prefixes, byteOffset }) => {
 			const from =
 				byteOffset === undefined ? text.trimStart() : text.slice(byteOffset);
-			return prefixes.some((prefix) => from.startsWith(prefix));
+			return prefixes.some(
+				(prefix) => prefix.length >= leastBytes && from.startsWith(prefix),
+			);
 		}) ?? null
 	);
 }

@@ -292,6 +292,11 @@ describe("refuses", () => {
 		expect(error.fault.found).toContain(is);
 	});
 
+	test("no payload that begins as gzip data by chance", () => {
+		const delta = { a: Uint8Array.from([0x1f, 0x8b, 8]) };
+		expect(plan({ a: text("a") }, delta, "xor").plan.shards).toHaveLength(1);
+	});
+
 	test("a key that is empty, absent, or too short", () => {
 		const delta = { [`a.${NO_BYTES}.enc`]: new Uint8Array(300_000) };
 		const short = (byteLength: number) =>
