@@ -1,6 +1,5 @@
 import type { ByteSource } from "../io/byte-source.ts";
 
-/** So much of the file is in memory at once. */
 const MAX_WINDOW_BYTES = 2 ** 20;
 
 /** Elements of a file, in the order of a shape that is not theirs there. */
@@ -31,17 +30,19 @@ interface Box {
 /**
  * Read elements of a view as bytes row by row, as if it had been copied to be contiguous.
  *
- * @param first  number of the first element to read, row by row
- * @param into   whole elements
+ * @param first        number of the first element to read, row by row
+ * @param into         whole elements
+ * @param windowBytes  so much of the file is in memory at once, and at least one element
  */
 export async function gatherView(
 	source: ByteSource,
 	view: StridedView,
 	first: number,
 	into: Uint8Array,
+	windowBytes = MAX_WINDOW_BYTES,
 ): Promise<void> {
 	const { fileOffset, elementBytes } = view;
-	const window = new Uint8Array(MAX_WINDOW_BYTES);
+	const window = new Uint8Array(windowBytes);
 	const pending = boxesOf(view, 0, first, first + into.length / elementBytes);
 	for (let box = pending.pop(); box; box = pending.pop()) {
 		const extentBytes = extentOf(box) * elementBytes;

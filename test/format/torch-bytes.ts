@@ -12,6 +12,8 @@ export interface MadeRecord {
 	byteLength?: number;
 	storedBytes?: number;
 	headerOffset?: number;
+	/** so many more bytes of data, which the caller must put behind this record's header */
+	holeBytes?: number;
 }
 
 /** What stands around the records, sound unless it says otherwise. */
@@ -26,6 +28,13 @@ export interface MadeEnd {
 	/** what the 64-bit record says where it shall differ */
 	entryCount64?: number;
 	end64Offset?: number;
+}
+
+const ABSENT = 0xffffffff;
+
+/** What 32 bits say of a number that stands elsewhere. */
+function saturated(value: number): number {
+	return Math.min(value, ABSENT);
 }
 
 function fields(...values: [bytes: 2 | 4 | 8, value: number][]): Buffer {
@@ -72,6 +81,22 @@ export function zipFile(
 		// Torch pads here, in a field that the directory does not have.
 		const padding = Buffer.from("FB\x01\0Z", "latin1");
 		parts.push(header, local, padding, Buffer.from(data));
+		const byteLength = data.length + (record.holeBytes ?? 0);
+		const numbers = [
+			record.storedBytes ?? byteLength,
+			record.byteLength ?? byteLength,
+			record.headerOffset ?? at,
+		];
+		const long = numbers.filter((value) => value >= ABSENT);
+		const extra =
+			long.length === 0
+				? Buffer.alloc(0)
+				: fields(
+						[2, 1],
+						[2, long.length * 8],
+						...long.map((value): [8, number] => [8, value]),
+					);
+		const [stored = 0, plain = 0, offset = 0] = numbers.map(saturated);
 		entries.push(
 			fields(
 				...([
@@ -84,24 +109,27 @@ export function zipFile(
 					[2, method],
 					[4, 0],
 				] as [2, number][]),
-				[4, record.crc32 ?? crc32(data)],
-				[4, record.storedBytes ?? data.length],
-				[4, record.byteLength ?? data.length],
+				...([[4, record.crc32 ?? crc32(data)]] as [4, number][]),
+				...([
+					[4, stored],
+					[4, plain],
+				] as [4, number][]),
 				...([
 					[2, central.length],
-					[2, 0],
+					[2, extra.length],
 					[2, 0],
 				] as [2, number][]),
 				...([
 					[2, 0],
 					[2, 0],
 					[4, 0],
+					[4, offset],
 				] as [2, number][]),
-				[4, record.headerOffset ?? at],
 			),
 			central,
+			extra,
 		);
-		at += header.length + local.length + padding.length + data.length;
+		at += header.length + local.length + padding.length + byteLength;
 	}
 	const directory = Buffer.concat(entries);
 	return Buffer.concat([
@@ -130,7 +158,8 @@ function endRecords(
 	return Buffer.concat([
 		end.zip64 === false ? Buffer.alloc(0) : long,
 		fields([4, 0x06054b50], [2, 0], [2, 0], [2, entryCount], [2, entryCount]),
-		fields([4, directory.length], [4, directoryOffset], [2, comment.length]),
+		fields([4, directory.length], [4, saturated(directoryOffset)]),
+		fields([2, comment.length]),
 		comment,
 		Buffer.from(end.after ?? []),
 	]);
