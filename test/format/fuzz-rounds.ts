@@ -41,8 +41,9 @@ export function runRounds(target: Target): void {
 	rounds.check();
 }
 
-/** The same for what reads files; no clock can stop it within one round. */
+/** The same for what reads files. No clock can stop that, so it does not start after a parser that hung. */
 export async function runAsyncRounds(target: AsyncTarget): Promise<void> {
+	if (hung) throw new Error("not run: a parser hangs");
 	const rounds = new Rounds(target);
 	for (let i = 0; i < ROUNDS; i++) {
 		const failure = await target.parse(rounds.next()).then(
@@ -115,11 +116,21 @@ class Rounds {
 	}
 }
 
+const CLOCK_STRUCK = "ERR_SCRIPT_EXECUTION_TIMEOUT";
 const GUARDED = "fuzzGuarded";
 const guard = new Script(`globalThis.${GUARDED}()`);
+
+let hung = false;
 
 /** Run under a clock that stops even a loop that never ends. */
 function underClock(rounds: Rounds, body: () => void): void {
 	Reflect.set(globalThis, GUARDED, body);
-	rounds.named(() => guard.runInThisContext({ timeout: MAX_BATCH_MS }));
+	rounds.named(() => {
+		try {
+			guard.runInThisContext({ timeout: MAX_BATCH_MS });
+		} catch (error) {
+			hung ||= Reflect.get(Object(error), "code") === CLOCK_STRUCK;
+			throw error;
+		}
+	});
 }
