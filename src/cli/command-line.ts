@@ -74,7 +74,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 	return yargs()
 		.scriptName("merge-delta")
 		.usage(
-			"Merge a base model and a published delta, verified byte for byte.\n\n$0 --base <src> --delta <src> --out <dir>\n\n<src> is a folder with safetensors weights, or one weight file.",
+			"Merge a base model and a published delta, verified byte for byte.\n\n$0 --base <src> --delta <src> --out <dir>\n\n<src> is a folder with weights, or one weight file: safetensors or torch.",
 		)
 		.command(
 			["merge", "$0"],

@@ -3,7 +3,9 @@ import type { ZipRecord } from "./zip.ts";
 import { RESAVE } from "./zip-end.ts";
 
 /** Everything in an archive but the storages is shorter than this, save the pickle. */
-export const MAX_SMALL_RECORD_BYTES = 65_536;
+const MAX_SMALL_RECORD_BYTES = 65_536;
+/** torch writes four beside the version. */
+const MAX_SMALL_RECORDS = 100;
 const PICKLE = "data.pkl";
 /** What torch has written, and torch 2.13 reads. */
 const [LEAST_VERSION, GREATEST_VERSION] = [1, 10];
@@ -102,6 +104,14 @@ function refusePrograms(
 }
 
 function checkSmall(records: readonly ZipRecord[], where: string): void {
+	if (records.length > MAX_SMALL_RECORDS)
+		throw new FormatError({
+			where,
+			what: "too many records that are no storages",
+			expected: `at most ${MAX_SMALL_RECORDS}`,
+			found: `${records.length}`,
+			remedy: "Not a torch checkpoint that only holds tensors",
+		});
 	for (const { name, byteLength } of records)
 		if (byteLength > MAX_SMALL_RECORD_BYTES)
 			throw new FormatError({

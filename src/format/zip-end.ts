@@ -2,8 +2,9 @@ import { FormatError } from "../errors.ts";
 
 /** So many bytes of a file's end hold its end records, and a comment where there is one. */
 export const ZIP_TAIL_BYTES = 22 + 0xffff + 20 + 56;
-/** Half a million records with short names; this bounds memory on a hostile file. */
+/** More than a pickle can name; these bound memory and time on a hostile file. */
 const MAX_DIRECTORY_BYTES = 64_000_000;
+const MAX_RECORDS = 100_000;
 const [END_BYTES, LOCATOR_BYTES, END64_BYTES] = [22, 20, 56];
 const SIGNATURE = {
 	end: 0x06054b50,
@@ -74,6 +75,8 @@ export function parseZipEnd(
 			`a zip directory of more than ${MAX_DIRECTORY_BYTES} bytes`,
 			at,
 		);
+	if (entryCount > MAX_RECORDS)
+		throw fault(`more than ${MAX_RECORDS} records in the zip archive`, at);
 	if (entryCount === 0) throw fault("the zip archive is empty", at);
 	return { directoryOffset, directoryBytes, entryCount };
 }

@@ -40,6 +40,11 @@ function elementByElement(view: StridedView): Uint8Array {
 	return out;
 }
 
+/** Faster than toEqual, which compares number by number. */
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+	return Buffer.compare(a, b) === 0;
+}
+
 const views = fc
 	.record({
 		dimensions: fc.array(
@@ -57,30 +62,35 @@ const views = fc
 		}),
 	);
 
-test("any part of any view is read, never more than the window at once", () =>
-	fc.assert(
-		fc.asyncProperty(
-			views,
-			fc.nat(),
-			fc.nat(),
-			fc.constantFrom(8, 64, 1000, 2 ** 20),
-			async (view, a, b, windowBytes) => {
-				const expected = elementByElement(view);
-				const count = expected.length / view.elementBytes;
-				const [first = 0, end = 0] = [a % (count + 1), b % (count + 1)].sort(
-					(x, y) => x - y,
-				);
-				const source = new CountingSource();
-				const into = new Uint8Array((end - first) * view.elementBytes);
-				await gatherView(source, view, first, into, windowBytes);
-				expect(into).toEqual(
-					expected.subarray(first * view.elementBytes).subarray(0, into.length),
-				);
-				expect(source.longest).toBeLessThanOrEqual(windowBytes);
-			},
+test(
+	"any part of any view is read, never more than the window at once",
+	{
+		timeout: 30_000,
+	},
+	() =>
+		fc.assert(
+			fc.asyncProperty(
+				views,
+				fc.nat(),
+				fc.nat(),
+				fc.constantFrom(8, 64, 1000, 2 ** 20),
+				async (view, a, b, windowBytes) => {
+					const expected = elementByElement(view);
+					const count = expected.length / view.elementBytes;
+					const [first = 0, end = 0] = [a % (count + 1), b % (count + 1)].sort(
+						(x, y) => x - y,
+					);
+					const source = new CountingSource();
+					const into = new Uint8Array((end - first) * view.elementBytes);
+					await gatherView(source, view, first, into, windowBytes);
+					const part = expected.subarray(first * view.elementBytes);
+					expect(sameBytes(into, part.subarray(0, into.length))).toBe(true);
+					expect(source.longest).toBeLessThanOrEqual(windowBytes);
+				},
+			),
+			{ numRuns: 500 },
 		),
-		{ numRuns: 1000 },
-	));
+);
 
 test("a transposed matrix is read no more than once for a stretch of it", async () => {
 	const view = {
@@ -97,6 +107,8 @@ test("a transposed matrix is read no more than once for a stretch of it", async 
 	};
 	const into = new Uint8Array(20 * 150 * 2);
 	await gatherView(counting, view, 30 * 150, into, 2000);
-	expect(into).toEqual(elementByElement(view).subarray(30 * 150 * 2, 50 * 300));
+	expect(
+		sameBytes(into, elementByElement(view).subarray(30 * 150 * 2, 50 * 300)),
+	).toBe(true);
 	expect(readBytes).toBeLessThanOrEqual(100 * 150 * 2);
 });

@@ -69,6 +69,11 @@ const WRONG: [string, Buffer, string][] = [
 	["junk before", zipFile(SOUND, { before: Buffer.from("#!") }), "2 bytes bef"],
 	["junk after", zipFile(SOUND, { after: Buffer.from("x") }), "bytes behind"],
 	["a comment", zipFile(SOUND, { comment: "c" }), "or a comment in it"],
+	[
+		"too many",
+		zipFile(SOUND, { entryCount: 0xffff, entryCount64: 100_001 }),
+		"more than 100000 records",
+	],
 	["a wrong count", zipFile(SOUND, { entryCount: 2 }), "expected 2, found 3"],
 	["two counts", zipFile(SOUND, { entryCount64: 4 }), "records disagree"],
 	[
