@@ -128,7 +128,7 @@ export function parsePersistentId(
 ): TorchStorage {
 	const [tag, type, key, location, count, view = null] = items;
 	if (tag !== "storage")
-		fail(`a persistent id of ${JSON.stringify(tag)}, not of a storage`);
+		fail(`a persistent id of ${describe(tag)}, not of a storage`);
 	if (!isKind(type, "global"))
 		return fail(`${kindOf(type ?? null)} is no class of storages`);
 	const full = `${type.module}.${type.name}`;

@@ -6,8 +6,8 @@ import { parseZipExtra64 } from "./zip-extra.ts";
 const MAX_NAME_BYTES = 4096;
 const [ENTRY_BYTES, LOCAL_BYTES] = [46, 30];
 const [ENTRY, LOCAL] = [0x02014b50, 0x04034b50];
-/** encrypted, patched data, strong encryption */
-const REFUSED_FLAGS = 0x1 | 0x20 | 0x40;
+/** encrypted, patched data, strong encryption, a masked local header */
+const REFUSED_FLAGS = 0x1 | 0x20 | 0x40 | 0x2000;
 const DEFLATED = 8;
 
 /** A record as the central directory names it, its data not yet located. */

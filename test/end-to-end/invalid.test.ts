@@ -22,7 +22,8 @@ test.each(CASES)("case $id $folder ends with $exit", async (invalid) => {
 	const result = await run(
 		...["--base", folder, "--delta", folder, "--out", out],
 	);
-	const said = result.stderr + result.stdout;
+	// the folder's name says what is wrong, so it must not count
+	const said = (result.stderr + result.stdout).replaceAll(folder, "");
 	for (const words of [invalid.says].flat()) expect(said).toContain(words);
 	expect(said).not.toContain("    at "); // no stack
 	expect(result.exitCode).toBe(invalid.exit);

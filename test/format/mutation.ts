@@ -132,7 +132,7 @@ const RESIZING = [
 	...[splice, setDigits],
 ];
 
-/** A copy of a file with one to four things wrong. */
+/** A copy of a file with up to four things wrong; some seeds are wrong enough as they are. */
 export function mutate(
 	seed: Buffer,
 	random: Random,
@@ -140,7 +140,7 @@ export function mutate(
 ): Buffer {
 	const mutations = ingredients.inPlace ? IN_PLACE : [...IN_PLACE, ...RESIZING];
 	let bytes: Buffer = Buffer.from(seed);
-	for (let left = 1 + random.below(4); left > 0 && bytes.length > 0; left--)
+	for (let left = random.below(5); left > 0 && bytes.length > 0; left--)
 		bytes = random.pick(mutations)(bytes, random, ingredients);
 	return Buffer.from(bytes);
 }
