@@ -1,5 +1,5 @@
-import { realpath } from "node:fs/promises";
 import path from "node:path";
+import { checkInputs } from "./check-inputs.ts";
 import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
 import {
 	listNames,
@@ -150,7 +150,8 @@ async function openTensors(
 	closing.push(base);
 	const delta = await openCheckpoint(inputs.delta);
 	closing.push(delta);
-	const { convention = "auto", dtype = null } = inputs;
+	const { convention = "auto", dtype = null, allowUnlikely = false } = inputs;
+	const doubts = await checkInputs(base, delta, { allowUnlikely });
 	const changes = Object.fromEntries(
 		Object.entries(inputs.changes ?? {}).filter(([, to]) => to !== undefined),
 	);
@@ -167,12 +168,7 @@ async function openTensors(
 	const checkpoints = { base, delta };
 	return {
 		plan,
-		warnings: [
-			...base.warnings,
-			...delta.warnings,
-			...(await sameInputWarnings(inputs)),
-			...warnings,
-		],
+		warnings: [...base.warnings, ...delta.warnings, ...doubts, ...warnings],
 		sources: sourcesOf(plan, {
 			base: base.shards,
 			delta: delta.shards,
@@ -260,10 +256,4 @@ function checkOptions({ convention, dtype }: PlanInputs): void {
 			what: `cannot write ${JSON.stringify(dtype)}`,
 			expected: FLOAT_DTYPES.join(", "),
 		});
-}
-
-async function sameInputWarnings(inputs: PlanInputs): Promise<string[]> {
-	return (await realpath(inputs.base)) === (await realpath(inputs.delta))
-		? [`${inputs.delta}: base and delta are the same, which doubles the model`]
-		: [];
 }
