@@ -8,6 +8,8 @@ export interface DigestOptions {
 	sha256?: boolean;
 	/** stretches of the file, in their order, whose CRC-32 is checked; default none */
 	checkedRanges?: readonly CheckedRange[];
+	/** offset of the file where the first bytes lie; default 0 */
+	begin?: number;
 }
 
 /** The SHA-256 of one file, taken from bytes that arrive in slots, in any order. */
@@ -17,8 +19,8 @@ export class Digest {
 	private readonly sha256: boolean;
 	private ranges: readonly CheckedRange[];
 	private last: Promise<void> = Promise.resolve();
-	/** bytes that were given to the crew */
-	private hashed = 0;
+	/** offset of the file up to which bytes were given to the crew */
+	private hashed: number;
 	/** the first range that is not checked whole yet */
 	private firstRange = 0;
 
@@ -28,6 +30,7 @@ export class Digest {
 		this.number = number;
 		this.sha256 = options.sha256 ?? true;
 		this.ranges = options.checkedRanges ?? [];
+		this.hashed = options.begin ?? 0;
 	}
 
 	/**

@@ -1,5 +1,6 @@
 import { INPUT } from "../delta/plan.ts";
 import type { ByteSource } from "../io/byte-source.ts";
+import type { CheckedRange } from "../io/checked-range.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
 import type { Engine } from "./engine.ts";
@@ -16,22 +17,24 @@ export interface HashedRead {
 /** A gap this small is read to keep up: a header, or a tensor the merge has no use for. */
 const MAX_CATCH_UP_BYTES = 2 ** 20;
 
-interface InputFile {
+/** Bytes of an input file that are hashed in their order. */
+interface Stretch {
 	input: number;
 	shard: number;
-	/** of the file itself: what can be read behind its end is not in its checksum */
-	byteLength: number;
+	end: number;
 	digest: Digest;
-	/** bytes that have taken their place in the digest */
+	/** up to this offset of the file bytes have taken their place in the digest */
 	hashed: number;
 }
 
 /**
  * The checksums of all input files, out of the very bytes that are read for the sums as far as those come
- * in order; what did not come in order is read again at the end.
+ * in order; what did not come in order is read again at the end. A SHA-256 is of a whole file, in its order;
+ * where only CRCs are checked each record has an order of its own, and tensors may come in any.
  */
 export class InputDigests {
-	private readonly files: (InputFile | null)[][];
+	/** by input and shard */
+	private readonly stretches: Stretch[][][];
 	private readonly inputSums: boolean;
 
 	/**
@@ -44,86 +47,98 @@ export class InputDigests {
 		inputSums: boolean,
 	) {
 		this.inputSums = inputSums;
-		this.files = sources.map((shards, input) =>
-			shards.map(({ byteLength, checkedRanges = [] }, shard) =>
-				inputSums || checkedRanges.length > 0
-					? {
-							...{ input, shard, byteLength, hashed: 0 },
-							digest: engine.openDigest({ sha256: inputSums, checkedRanges }),
-						}
-					: null,
-			),
+		this.stretches = sources.map((shards, input) =>
+			shards.map(({ byteLength, checkedRanges = [] }, shard) => {
+				const stretch = (
+					begin: number,
+					end: number,
+					checkedRanges: readonly CheckedRange[],
+				): Stretch => ({
+					...{ input, shard, end, hashed: begin },
+					digest: engine.openDigest({
+						...{ sha256: inputSums, checkedRanges, begin },
+					}),
+				});
+				return inputSums
+					? [stretch(0, byteLength, checkedRanges)]
+					: checkedRanges.map((each) => stretch(each.begin, each.end, [each]));
+			}),
 		);
 	}
 
 	/** Whether there is nothing to take or check. */
 	get isEmpty(): boolean {
-		return this.files.flat().every((file) => file === null);
+		return this.stretches.flat(2).length === 0;
 	}
 
 	/** Slices that must be run before this one, so that what it reads comes next. */
 	*catchUp(slice: Slice, sliceBytes: number): Generator<Slice> {
-		for (const { input, shard, fileOffset } of slice.reads) {
-			if (input === INPUT.fill) continue;
-			const file = this.fileOf(input, shard);
-			if (file && fileOffset - file.hashed <= MAX_CATCH_UP_BYTES)
-				yield* this.rest(file, fileOffset, sliceBytes);
-		}
+		for (const read of slice.reads)
+			for (const stretch of this.stretchesOf(read)) {
+				const gap = read.fileOffset - stretch.hashed;
+				if (gap <= MAX_CATCH_UP_BYTES && read.fileOffset < stretch.end)
+					yield* this.rest(stretch, read.fileOffset, sliceBytes);
+			}
 	}
 
 	/** Slices for all that was never read in order. */
 	*remainder(sliceBytes: number): Generator<Slice> {
-		for (const file of this.files.flat())
-			if (file) yield* this.rest(file, file.byteLength, sliceBytes);
+		for (const stretch of this.stretches.flat(2))
+			yield* this.rest(stretch, stretch.end, sliceBytes);
 	}
 
-	/** Take the place of what this read brings in order, if it does; in the order the slices are issued. */
-	takePlace(read: Read): HashedRead | null {
-		if (read.input === INPUT.fill) return null;
-		const file = this.fileOf(read.input, read.shard);
-		if (!file) return null;
-		const end = Math.min(read.fileOffset + read.byteLength, file.byteLength);
-		if (read.fileOffset > file.hashed || end <= file.hashed) return null;
-		const byteOffset = file.hashed - read.fileOffset;
-		file.hashed = end;
-		return {
-			place: file.digest.takePlace(),
-			byteOffset,
-			byteLength: end - read.fileOffset - byteOffset,
-		};
+	/** Take the places of what this read brings in order; in the order the slices are issued. */
+	takePlaces(read: Read): HashedRead[] {
+		const places: HashedRead[] = [];
+		for (const stretch of this.stretchesOf(read)) {
+			const { hashed } = stretch;
+			const end = Math.min(read.fileOffset + read.byteLength, stretch.end);
+			if (read.fileOffset > hashed || end <= hashed) continue;
+			stretch.hashed = end;
+			places.push({
+				place: stretch.digest.takePlace(),
+				byteOffset: hashed - read.fileOffset,
+				byteLength: end - hashed,
+			});
+		}
+		return places;
 	}
 
 	/** After the last slice. @returns SHA-256 in hex of each file of each input, or null */
 	async finish(): Promise<string[][] | null> {
 		if (!this.inputSums) return null;
 		return Promise.all(
-			this.files.map((shards) =>
-				Promise.all(shards.map((file) => file?.digest.finish() ?? "")),
+			this.stretches.map((shards) =>
+				Promise.all(
+					shards.map(async ([whole]) => (await whole?.digest.finish()) ?? ""),
+				),
 			),
 		);
 	}
 
 	private *rest(
-		file: InputFile,
-		end: number,
+		stretch: Stretch,
+		until: number,
 		sliceBytes: number,
 	): Generator<Slice> {
-		const fileEnd = Math.min(end, file.byteLength);
-		while (file.hashed < fileEnd) {
-			const { input, shard, hashed } = file;
+		const end = Math.min(until, stretch.end);
+		while (stretch.hashed < end) {
+			const { input, shard, hashed } = stretch;
 			const fileOffset = hashed - (hashed % DIRECT_ALIGNMENT);
-			const byteLength = Math.min(sliceBytes, fileEnd - fileOffset);
+			const byteLength = Math.min(sliceBytes, end - fileOffset);
 			const read = { input, shard, fileOffset, byteLength, slotOffset: 0 };
 			yield { reads: [read], literals: [], parts: [], write: null };
-			if (file.hashed === hashed)
+			if (stretch.hashed === hashed)
 				throw new RangeError("a slice to catch up was not run");
 		}
 	}
 
-	private fileOf(input: number, shard: number): InputFile | null {
-		const file = this.files[input]?.[shard];
-		if (file === undefined)
+	/** Of the file that is read; none for a fill. */
+	private stretchesOf({ input, shard }: Read): readonly Stretch[] {
+		if (input === INPUT.fill) return [];
+		const stretches = this.stretches[input]?.[shard];
+		if (stretches === undefined)
 			throw new RangeError(`no shard ${shard} of input ${input}`);
-		return file;
+		return stretches;
 	}
 }

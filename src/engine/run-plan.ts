@@ -85,7 +85,8 @@ interface Issued {
 	slice: Slice;
 	lane: Lane | null;
 	outPlace: DigestPlace | null;
-	hashedReads: (HashedRead | null)[];
+	/** of each of the slice's reads */
+	hashedReads: HashedRead[][];
 }
 
 const FIRST_SLICE_BYTES = 2 ** 22;
@@ -226,7 +227,7 @@ class Run {
 			...{ slice, lane },
 			outPlace: lane?.digest.takePlace() ?? null,
 			hashedReads: slice.reads.map(
-				(read) => this.digests?.takePlace(read) ?? null,
+				(read) => this.digests?.takePlaces(read) ?? [],
 			),
 		};
 	}
@@ -252,7 +253,7 @@ class Run {
 			await inputs;
 		} finally {
 			outPlace?.skip();
-			for (const read of hashedReads) read?.place.skip();
+			for (const { place } of hashedReads.flat()) place.skip();
 		}
 		this.pace.done(slice.write?.byteLength ?? 0);
 		if (lane && slice.write) this.written(lane, slice.write.byteLength);
@@ -281,12 +282,11 @@ class Run {
 		slot: Slot,
 	): Promise<void> {
 		await Promise.all(
-			slice.reads.map(async ({ slotOffset }, i) => {
-				const hashed = hashedReads[i];
-				if (!hashed) return;
-				const { place, byteOffset, byteLength } = hashed;
-				await place.hash(slot.byteOffset + slotOffset + byteOffset, byteLength);
-			}),
+			slice.reads.flatMap(({ slotOffset }, i) =>
+				(hashedReads[i] ?? []).map(({ place, byteOffset, byteLength }) =>
+					place.hash(slot.byteOffset + slotOffset + byteOffset, byteLength),
+				),
+			),
 		);
 	}
 

@@ -392,6 +392,7 @@ async function mergeTo(base: string, delta: string, more = {}) {
 		delta,
 		out,
 		convention: "add",
+		allowUnlikely: true,
 		...more,
 	});
 	return { out, report };
@@ -412,14 +413,13 @@ describe("a merge of torch checkpoints", { timeout: 30_000 }, () => {
 				path.join(MERGE, "base-safetensors"),
 				path.join(MERGE, "delta-safetensors"),
 			);
-			for (const name of [
-				"model-00001-of-00002.safetensors",
-				"model-00002-of-00002.safetensors",
-				"model.safetensors.index.json",
-			])
-				expect(await readFile(path.join(torch.out, name))).toEqual(
-					await readFile(path.join(other.out, name)),
-				);
+			const found = await withCheckpoint(torch.out, contentsOf);
+			const expected = await withCheckpoint(other.out, contentsOf);
+			// What shares its bytes on both sides is written once, under the first of its names.
+			expected.delete("head.weight");
+			expect([...found.keys()].sort()).toEqual([...expected.keys()].sort());
+			for (const [name, tensor] of found)
+				expect(tensor, name).toEqual(expected.get(name));
 		},
 	);
 	test("tells the SHA-256 of the files, not of what is behind their ends", async () => {
