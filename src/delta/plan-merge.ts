@@ -121,6 +121,7 @@ function chooseSpecs(
 			delta: b.dtype,
 			cast: a.dtype === cast && b.dtype === cast ? null : cast,
 			out,
+			subtract: false,
 		});
 	}
 	if (uncountable.length > 0)

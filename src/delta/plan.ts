@@ -72,13 +72,18 @@ export function planId(plan: MergePlan): string {
 	return createHash("sha256").update(JSON.stringify(plan)).digest("hex");
 }
 
-/** The kinds of sums in a plan, sorted: `BF16 + F32 → F32`, `F32 + F32 as F16 → F16`. */
+/**
+ * The kinds of sums in a plan, sorted: `BF16 + F32 → F32`, `F32 + F32 as F16 → F16`; where the base is taken
+ * away, it stands second: `F16 − F16 → F16`.
+ */
 export function sumsOf(plan: MergePlan): string[] {
 	const sums = new Set<string>();
 	for (const { segments } of plan.shards)
-		for (const { spec } of segments)
-			sums.add(
-				`${spec.base} + ${spec.delta}${spec.cast ? ` as ${spec.cast}` : ""} → ${spec.out}`,
-			);
+		for (const { spec } of segments) sums.add(describeSum(spec));
 	return [...sums].sort();
+}
+
+function describeSum({ base, delta, cast, out, subtract }: AddSpec): string {
+	const sum = subtract ? `${delta} − ${base}` : `${base} + ${delta}`;
+	return `${sum}${cast ? ` as ${cast}` : ""} → ${out}`;
 }

@@ -54,6 +54,8 @@ static void add_mixed(spec what, const uint8_t *base, const uint8_t *delta, uint
 	decode(what.delta, delta, b, count);
 	cast_to(what.cast, a, count);
 	cast_to(what.cast, b, count);
+	if (what.sign)
+		for (size_t i = 0; i < count; i++) a[i] = -a[i];
 	int base_type = what.cast == NO_CAST ? what.base : what.cast;
 	int delta_type = what.cast == NO_CAST ? what.delta : what.cast;
 	// Binary32 has twice the places of a half float and two more, so that rounding the sum of two of one
@@ -84,23 +86,23 @@ counts add_arrays(const level *fast, spec what, const uint8_t *base, const uint8
 		const uint8_t *a = base + first * width_of(what.base), *b = delta + first * width_of(what.delta);
 		uint8_t *c = out + first * width_of(what.out);
 		int suspicious = 1;
-		if (same) suspicious = fast->add[what.out](a, b, c, length);
+		if (same) suspicious = fast->add[what.out](a, b, c, length, what.sign);
 		else add_mixed(what, a, b, c, length);
 		if (suspicious) count_run(what, a, b, c, length, &total);
 	}
 	return total;
 }
 
-static int add_f16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
-	add_mixed((spec){F16, F16, NO_CAST, F16}, base, delta, out, count);
+static int add_f16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	add_mixed((spec){F16, F16, NO_CAST, F16, sign}, base, delta, out, count);
 	return 1;
 }
-static int add_bf16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
-	add_mixed((spec){BF16, BF16, NO_CAST, BF16}, base, delta, out, count);
+static int add_bf16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	add_mixed((spec){BF16, BF16, NO_CAST, BF16, sign}, base, delta, out, count);
 	return 1;
 }
-static int add_f32(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
-	add_mixed((spec){F32, F32, NO_CAST, F32}, base, delta, out, count);
+static int add_f32(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	add_mixed((spec){F32, F32, NO_CAST, F32, sign}, base, delta, out, count);
 	return 1;
 }
 

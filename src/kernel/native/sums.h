@@ -10,13 +10,19 @@ typedef struct {
 	double overflowed;
 } counts;
 
+// `sign`: 0, or SIGNS where the base is to be taken from the delta.
 typedef struct {
 	int base, delta, cast, out;
+	uint32_t sign;
 } spec;
 
-// Adds `count` elements of one type, as fast as the machine can.
+// The signs of two half floats; the upper one is that of a binary32.
+#define SIGNS 0x80008000u
+
+// Adds `count` elements of one type, as fast as the machine can, those of the base with the bits of `sign`
+// turned over: for binary32 the upper half of it is meant.
 // Returns nonzero where a result may not be finite, so that the caller counts.
-typedef int (*adder)(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count);
+typedef int (*adder)(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign);
 
 typedef struct {
 	const char *name;
