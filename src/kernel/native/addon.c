@@ -60,7 +60,7 @@ static napi_value add(napi_env env, napi_callback_info info) {
 	bytes base, delta, out, count_to;
 	int subtract;
 	if (!get_int(env, argument[5], 0, 1, &subtract)) return refuse(env, "subtract must be 0 or 1");
-	what.sign = subtract ? SIGNS : 0;
+	uint32_t sign = subtract ? SIGNS : 0;
 	if (!get_bytes(env, argument[6], napi_uint8_array, &base) || !get_bytes(env, argument[7], napi_uint8_array, &delta) ||
 		!get_bytes(env, argument[8], napi_uint8_array, &out))
 		return refuse(env, "operands and result must be Uint8Arrays");
@@ -70,7 +70,7 @@ static napi_value add(napi_env env, napi_callback_info info) {
 	if (count * width_of(what.out) != out.length || count * width_of(what.base) != base.length || count * width_of(what.delta) != delta.length)
 		return refuse(env, "operands and result must hold the same number of whole elements");
 	if (overlap(out, base) || overlap(out, delta)) return refuse(env, "the result must not lie over an operand");
-	counts total = add_arrays(levels()[level_index], what, base.data, delta.data, out.data, count);
+	counts total = add_arrays(levels()[level_index], what, sign, base.data, delta.data, out.data, count);
 	memcpy(count_to.data, &total, sizeof total);
 	return NULL;
 }

@@ -10,10 +10,8 @@ typedef struct {
 	double overflowed;
 } counts;
 
-// `sign`: 0, or SIGNS where the base is to be taken from the delta.
 typedef struct {
 	int base, delta, cast, out;
-	uint32_t sign;
 } spec;
 
 // The signs of two half floats; the upper one is that of a binary32.
@@ -34,7 +32,8 @@ const level *const *levels(void);
 
 size_t width_of(int dtype);
 
-// Adds and counts; `fast` is used where it serves the spec.
-counts add_arrays(const level *fast, spec what, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count);
+// Adds and counts; `fast` is used where it serves the spec. `sign`: 0, or SIGNS to take the base from the delta.
+counts add_arrays(
+	const level *fast, spec what, uint32_t sign, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count);
 
 #endif
