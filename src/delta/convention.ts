@@ -9,6 +9,8 @@ export interface Convention {
 	readonly summary: string;
 	/** type both operands are rounded to before they are added; null: as they are stored */
 	readonly cast: FloatDtype | null;
+	/** type of the tensors of its deltas; null: that of the target they are made from */
+	readonly deltaDtype: FloatDtype | null;
 	/** type of the sum; null: that of the operands, which must then be the same */
 	readonly out: FloatDtype | null;
 	/** what to do with tensors only the delta has; one that only the base has is always an error */
@@ -24,6 +26,7 @@ export const CONVENTIONS = {
 	"fastchat-v1.1": {
 		summary: "FastChat 0.2 and later (Vicuna v1.1): both sides as F16, F16 out",
 		cast: "F16",
+		deltaDtype: "F16",
 		out: "F16",
 		deltaOnly: "drop",
 		configFrom: "base",
@@ -32,6 +35,7 @@ export const CONVENTIONS = {
 	add: {
 		summary: "plain sum of tensors of one dtype, in that dtype",
 		cast: null,
+		deltaDtype: null,
 		out: null,
 		deltaOnly: "refuse",
 		configFrom: "base",

@@ -35,7 +35,7 @@ import {
 } from "./plan.ts";
 
 /** What transformers writes into every file. */
-const METADATA = new Map([["format", "pt"]]);
+export const METADATA = new Map([["format", "pt"]]);
 
 export interface PlanOptions {
 	/** type of every output tensor; null: what the convention says */
@@ -211,7 +211,8 @@ function countTotals(
 	return { tensors: pairs.length, elements, byteLength };
 }
 
-function planIndex(
+/** Text of the index of these shards; null where one is enough. */
+export function planIndex(
 	shards: readonly OutputShard[],
 	totals: MergePlan["totals"],
 ): string | null {
@@ -242,7 +243,10 @@ function planSideFiles(
 	return { files, warnings };
 }
 
-function inputOf(side: PlanInput["side"], layout: CheckpointLayout): PlanInput {
+export function inputOf(
+	side: PlanInput["side"],
+	layout: CheckpointLayout,
+): PlanInput {
 	return {
 		side,
 		shards: layout.shards.map(({ fileName, byteLength }) => ({

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { AddSpec } from "../kernel/kernel.ts";
+import type { RestorationSpec } from "../kernel/restoration.ts";
 import type { ConventionId, Side } from "./convention.ts";
 
 /** Raised whenever the same plan would be written differently or mean something else. */
@@ -7,6 +8,9 @@ export const PLAN_VERSION = 1;
 
 /** The inputs of a plan, by the number its spans use. */
 export const INPUT = { base: 0, delta: 1 } as const;
+
+/** Which checkpoint a plan reads: a delta is made from base and target, the target in the delta's place. */
+export type InputSide = Side | "target";
 
 /**
  * What will be read, computed and written: plain data, the same for the same headers on every machine.
@@ -20,13 +24,13 @@ export interface MergePlan {
 	shards: readonly OutputShard[];
 	/** text of the shard index, or null where there is one shard */
 	index: string | null;
-	sideFiles: readonly { fileName: string; from: Side }[];
+	sideFiles: readonly { fileName: string; from: InputSide }[];
 	/** counts over all tensors written */
 	totals: { tensors: number; elements: number; byteLength: number };
 }
 
 export interface PlanInput {
-	side: Side;
+	side: InputSide;
 	shards: readonly { fileName: string; byteLength: number }[];
 }
 
@@ -43,7 +47,7 @@ export interface OutputShard {
 /** A run of output bytes with one origin. Closed union: the engine switches on `op` once. */
 export type Segment = AddSegment;
 
-/** `out = base + delta`, element by element. */
+/** `out = base + delta`, element by element; where the spec subtracts, `out = delta − base`. */
 export interface AddSegment {
 	op: "add";
 	/** the tensor these bytes belong to, for messages */
@@ -54,6 +58,8 @@ export interface AddSegment {
 	byteLength: number;
 	base: Span;
 	delta: Span;
+	/** the merge that shall give back the second operand from the base and this output: what it does not is counted */
+	check?: RestorationSpec;
 }
 
 /** Bytes of an input. */
@@ -80,6 +86,14 @@ export function sumsOf(plan: MergePlan): string[] {
 	const sums = new Set<string>();
 	for (const { segments } of plan.shards)
 		for (const { spec } of segments) sums.add(describeSum(spec));
+	return [...sums].sort();
+}
+
+/** The sums by which what was made will be merged, in the same manner; none where the plan is a merge. */
+export function mergeSumsOf(plan: MergePlan): string[] {
+	const sums = new Set<string>();
+	for (const { segments } of plan.shards)
+		for (const { check } of segments) if (check) sums.add(describeSum(check));
 	return [...sums].sort();
 }
 

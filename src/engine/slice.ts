@@ -2,6 +2,7 @@ import type { AddSegment, OutputShard, Span } from "../delta/plan.ts";
 import { headerBytes } from "../format/safetensors-writer.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { AddSpec } from "../kernel/kernel.ts";
+import type { RestorationSpec } from "../kernel/restoration.ts";
 import { elementByteLength } from "../tensor/dtype.ts";
 
 /**
@@ -29,6 +30,8 @@ export interface Add {
 	base: { slotOffset: number; byteLength: number };
 	delta: { slotOffset: number; byteLength: number };
 	out: { slotOffset: number; byteLength: number };
+	/** null where nothing is to be given back */
+	check: RestorationSpec | null;
 }
 
 /** A hole this small between two operands is read with them: cheaper than a read of its own. */
@@ -139,6 +142,7 @@ function cutSegment(
 				slotOffset: fileOffset + first * step - begin,
 				byteLength: count * step,
 			},
+			check: segment.check ?? null,
 		},
 	];
 }

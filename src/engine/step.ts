@@ -1,5 +1,11 @@
 import { createHash, type Hash } from "node:crypto";
 import type { AddCounts, Kernel } from "../kernel/kernel.ts";
+import {
+	countUnrestored,
+	createRestorationScratch,
+	type RestorationScratch,
+	type Unrestored,
+} from "../kernel/restoration.ts";
 import type { Add } from "./slice.ts";
 
 /** A piece of work for one thread, on bytes that lie in the shared slots. */
@@ -12,6 +18,8 @@ export type Step =
 export interface StepResult {
 	/** of the adds, tensors with results that are not finite */
 	nonFinite: { tensor: string; counts: AddCounts }[];
+	/** of the adds that are checked, tensors with elements that the merge would not give back */
+	unrestored: { tensor: string; counts: Unrestored }[];
 	/** of "finish": SHA-256 in hex */
 	sha256: string;
 	seconds: number;
@@ -21,6 +29,7 @@ export interface StepResult {
 export class StepRunner {
 	private readonly kernel: Kernel;
 	private readonly buffer: ArrayBufferLike;
+	private scratch: RestorationScratch | null = null;
 	private readonly hashes = new Map<number, Hash>();
 
 	constructor(kernel: Kernel, buffer: ArrayBufferLike) {
@@ -30,10 +39,12 @@ export class StepRunner {
 
 	run(step: Step): StepResult {
 		const started = performance.now();
-		const result: StepResult = { nonFinite: [], sha256: "", seconds: 0 };
+		const result: StepResult = {
+			...{ nonFinite: [], unrestored: [], sha256: "", seconds: 0 },
+		};
 		switch (step.kind) {
 			case "add":
-				result.nonFinite = this.add(step.slotOffset, step.adds);
+				this.add(step.slotOffset, step.adds, result);
 				break;
 			case "hash":
 				this.hashOf(step.digest).update(
@@ -49,16 +60,22 @@ export class StepRunner {
 		return result;
 	}
 
-	private add(slotOffset: number, adds: readonly Add[]) {
-		const nonFinite: StepResult["nonFinite"] = [];
-		for (const { tensor, spec, base, delta, out } of adds) {
+	private add(slotOffset: number, adds: readonly Add[], result: StepResult) {
+		for (const { tensor, spec, base, delta, out, check } of adds) {
 			const [a, b, c] = [base, delta, out].map((place) =>
 				this.view(slotOffset + place.slotOffset, place.byteLength),
 			) as [Uint8Array, Uint8Array, Uint8Array];
 			const counts = this.kernel.add(spec, a, b, c);
-			if (counts.nonFinite > 0) nonFinite.push({ tensor, counts });
+			if (counts.nonFinite > 0) result.nonFinite.push({ tensor, counts });
+			if (check === null) continue;
+			this.scratch ??= createRestorationScratch();
+			// What was subtracted from is what the merge shall give back.
+			const unrestored = countUnrestored(
+				...([check, a, c, b, this.kernel, this.scratch] as const),
+			);
+			if (unrestored.elements > 0)
+				result.unrestored.push({ tensor, counts: unrestored });
 		}
-		return nonFinite;
 	}
 
 	private hashOf(digest: number): Hash {
