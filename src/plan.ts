@@ -1,6 +1,6 @@
 import { realpath } from "node:fs/promises";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
-import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
+import { withCheckpoints } from "./checkpoint/open-checkpoint.ts";
 import { planAuto } from "./delta/choose-convention.ts";
 import { CONVENTION_IDS, type ConventionId } from "./delta/convention.ts";
 import { type MergePlan, planId } from "./delta/plan.ts";
@@ -46,12 +46,7 @@ export async function withPlan<T>(
 	) => Promise<T>,
 ): Promise<T> {
 	checkOptions(inputs);
-	const opened: Checkpoint[] = [];
-	try {
-		const base = await openCheckpoint(inputs.base);
-		opened.push(base);
-		const delta = await openCheckpoint(inputs.delta);
-		opened.push(delta);
+	return withCheckpoints([inputs.base, inputs.delta], async (base, delta) => {
 		const { convention = "auto", dtype = null } = inputs;
 		const planned =
 			convention === "auto"
@@ -68,20 +63,30 @@ export async function withPlan<T>(
 			planId: planId(planned.plan),
 			warnings,
 		};
-		return await use(report, { base, delta });
-	} finally {
-		for (const checkpoint of opened) await checkpoint.close();
-	}
+		return use(report, { base, delta });
+	});
 }
 
-function checkOptions({ convention, dtype }: PlanInputs): void {
-	const choices = ["auto", ...CONVENTION_IDS];
-	if (convention !== undefined && !choices.includes(convention))
+function checkOptions({ convention = "auto", dtype }: PlanInputs): void {
+	checkConvention(convention, ["auto", ...CONVENTION_IDS]);
+	checkDtype(dtype);
+}
+
+/** @throws {UsageError} unless the name is one of the choices */
+export function checkConvention(
+	convention: string,
+	choices: readonly string[],
+): void {
+	if (!choices.includes(convention))
 		throw new UsageError({
 			where: "--convention",
 			what: `unknown convention ${JSON.stringify(convention)}`,
 			expected: choices.join(", "),
 		});
+}
+
+/** @throws {UsageError} unless it is a type that can be written, or none */
+export function checkDtype(dtype: FloatDtype | undefined): void {
 	if (dtype !== undefined && !FLOAT_DTYPES.includes(dtype))
 		throw new UsageError({
 			where: "--dtype",

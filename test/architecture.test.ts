@@ -49,7 +49,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 	],
 	cli: ["index", "version"],
 };
-const OPERATIONS = ["merge", "plan", "verify", "inspect", "doctor"];
+const OPERATIONS = ["merge", "make", "plan", "verify", "inspect", "doctor"];
 const PACKAGES: Record<string, readonly string[]> = {
 	cli: ["yargs", "cli-progress"],
 };

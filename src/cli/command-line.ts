@@ -13,6 +13,7 @@ import {
 import { doctorCommand } from "./doctor-command.ts";
 import { parseBytes } from "./format.ts";
 import { inspectCommand } from "./inspect-command.ts";
+import { makeCommand, makeOptions } from "./make-command.ts";
 import { mergeCommand } from "./merge-command.ts";
 import { planCommand } from "./plan-command.ts";
 import { stopOnSignals } from "./signals.ts";
@@ -20,6 +21,12 @@ import { type Streams, Terminal } from "./terminal.ts";
 import { verifyCommand } from "./verify-command.ts";
 
 const HELP_WIDTH = 80;
+const OUT = {
+	type: "string",
+	demandOption: true,
+	requiresArg: true,
+	describe: "folder to make",
+} as const;
 
 /**
  * Run the command line.
@@ -80,31 +87,17 @@ function build(run: Run, signal: AbortSignal): Argv {
 			["merge", "$0"],
 			"merge base and delta into a new folder",
 			(y) =>
-				engineOptions(inputOptions(y))
-					.option("kernel", {
-						choices: ["auto", ...KERNEL_NAMES] as const,
-						default: "auto" as const,
-						describe: "implementation of the sums; all give the same bytes",
-					})
-					.option("input-sums", {
-						type: "boolean",
-						default: true,
-						describe:
-							"take the checksums of the inputs too; --no-input-sums saves two thirds of the hashing",
-					})
-					.option("out", {
-						alias: "target-model-path",
-						type: "string",
-						demandOption: true,
-						requiresArg: true,
-						describe: "folder to make",
-					})
-					.option("allow-non-finite", {
-						type: "boolean",
-						default: false,
-						describe: "publish even if finite numbers overflow",
-					}),
+				outputOptions(inputOptions(y)).option("out", {
+					...OUT,
+					alias: "target-model-path",
+				}),
 			(args) => run((terminal) => mergeCommand(args, terminal, signal)),
+		)
+		.command(
+			"make",
+			"make the delta that takes a base to a target",
+			(y) => outputOptions(makeOptions(y)).option("out", OUT),
+			(args) => run((terminal) => makeCommand(args, terminal, signal)),
 		)
 		.command(
 			"plan",
@@ -170,6 +163,10 @@ function build(run: Run, signal: AbortSignal): Argv {
 			"$0 --base llama-13b --delta vicuna-13b-delta --out vicuna-13b",
 			"",
 		)
+		.example(
+			"$0 make --base llama-13b --target my-13b --out my-13b-delta --convention fastchat-v1.1",
+			"",
+		)
 		.example("$0 plan --base llama-13b --delta vicuna-13b-delta", "")
 		.example("$0 verify vicuna-13b", "")
 		.example("$0 inspect vicuna-13b", "")
@@ -224,9 +221,33 @@ function inputOptions<T>(y: Argv<T>) {
 		})
 		.option("dtype", {
 			choices: FLOAT_DTYPES as readonly FloatDtype[],
-			coerce: (dtype: string | undefined) =>
-				dtype?.toUpperCase() as FloatDtype | undefined,
+			coerce: upperCase,
 			describe: "type of the merged tensors; default: the convention's",
+		});
+}
+
+function upperCase(dtype: string | undefined): FloatDtype | undefined {
+	return dtype?.toUpperCase() as FloatDtype | undefined;
+}
+
+/** For commands that compute and write weights. */
+function outputOptions<T>(y: Argv<T>) {
+	return engineOptions(y)
+		.option("kernel", {
+			choices: ["auto", ...KERNEL_NAMES] as const,
+			default: "auto" as const,
+			describe: "implementation of the sums; all give the same bytes",
+		})
+		.option("input-sums", {
+			type: "boolean",
+			default: true,
+			describe:
+				"take the checksums of the inputs too; --no-input-sums saves two thirds of the hashing",
+		})
+		.option("allow-non-finite", {
+			type: "boolean",
+			default: false,
+			describe: "publish even if finite numbers overflow",
 		});
 }
 
