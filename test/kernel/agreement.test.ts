@@ -118,6 +118,7 @@ describe.each(KERNELS.filter(({ title }) => title !== "js"))(
 					agree(kernel, spec, new Uint8Array(other.buffer), bytes, out);
 				}
 			},
+			60_000,
 		);
 
 		test("all mixes of types and casts, edges and random patterns", () => {
@@ -127,7 +128,7 @@ describe.each(KERNELS.filter(({ title }) => title !== "js"))(
 				const out = new Uint8Array(5003 * elementByteLength(spec.out));
 				agree(kernel, spec, base, delta, out);
 			}
-		});
+		}, 60_000);
 
 		test("any number of elements, at any address, and nothing beside them", () => {
 			for (const spec of SPECS)
@@ -148,7 +149,7 @@ describe.each(KERNELS.filter(({ title }) => title !== "js"))(
 					const after = whole.subarray(out.byteOffset + out.length);
 					for (const byte of [...before, ...after]) expect(byte).toBe(0xaa);
 				}
-		});
+		}, 60_000);
 
 		test("runs of ordinary numbers, longer than what is looked at at once", () => {
 			for (const spec of SPECS) {
@@ -164,7 +165,7 @@ describe.each(KERNELS.filter(({ title }) => title !== "js"))(
 				const [one, other] = [ordinary(5), ordinary(6)];
 				agree(kernel, spec, one, other, new Uint8Array(one.length));
 			}
-		});
+		}, 60_000);
 	},
 );
 
@@ -190,5 +191,6 @@ describe.each(["native", "wasm", "js"] as const)("%s kernel", (name) => {
 				agree(two, spec, base, delta, out.fill(0));
 			}
 		},
+		60_000,
 	);
 });

@@ -184,7 +184,7 @@ describe.each(KERNELS)("$title kernel", ({ kernel }) => {
 				{ numRuns: 40 },
 			);
 		}
-	});
+	}, 60_000);
 
 	test("an F32 sum just beyond a tie of F16 rounds once, not twice", () => {
 		const out = Buffer.alloc(2);

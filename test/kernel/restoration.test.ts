@@ -194,7 +194,7 @@ describe.each(KERNELS)("$title kernel", ({ kernel }) => {
 				),
 				{ numRuns: 10 },
 			);
-	});
+	}, 60_000);
 });
 
 const F16: RestorationSpec = {
