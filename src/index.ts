@@ -16,7 +16,8 @@ export type { MergePlan } from "./delta/plan.ts";
 export { sumsOf } from "./delta/plan.ts";
 export { type DoctorReport, doctor } from "./doctor.ts";
 export type { EngineChoices } from "./engine/engine-options.ts";
-export type { Manifest } from "./engine/manifest.ts";
+export type { Manifest, Restoration } from "./engine/manifest.ts";
+export type { RunPerformance } from "./engine/publish.ts";
 export type { Progress } from "./engine/run-plan.ts";
 export {
 	FormatError,
@@ -34,11 +35,12 @@ export { type InspectReport, inspect } from "./inspect.ts";
 export { DIRECT_IO, type DirectIo } from "./io/direct-io.ts";
 export { KERNEL_NAMES, type KernelName } from "./kernel/kernel.ts";
 export {
-	type MergeOptions,
-	type MergePerformance,
-	type MergeReport,
-	merge,
-} from "./merge.ts";
+	type MakeInputs,
+	type MakeOptions,
+	type MakeReport,
+	make,
+} from "./make.ts";
+export { type MergeOptions, type MergeReport, merge } from "./merge.ts";
 export {
 	type ConventionWishes,
 	type PlanInputs,

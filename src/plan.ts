@@ -33,6 +33,7 @@ import { INPUT, type MergePlan, planId } from "./delta/plan.ts";
 import { planBytes, wrongKey } from "./delta/plan-bytes.ts";
 import { planMerge } from "./delta/plan-merge.ts";
 import { MANIFEST_FILE_NAME } from "./engine/manifest.ts";
+import type { OpenInputs } from "./engine/publish.ts";
 import { UsageError } from "./errors.ts";
 import { CHECKSUM_FILE_NAME } from "./format/checksum-file.ts";
 import type { FileSource } from "./io/file-source.ts";
@@ -65,14 +66,6 @@ export interface PlanReport {
 	plan: MergePlan;
 	planId: string;
 	warnings: string[];
-}
-
-/** What a plan reads, open. */
-export interface OpenInputs {
-	/** one list of files for each of `plan.inputs` */
-	sources: readonly (readonly FileSource[])[];
-	/** Open one of `plan.sideFiles`. Must be closed. */
-	openSideFile(from: Side, fileName: string): Promise<FileSource>;
 }
 
 /** A plan with what it reads. */
@@ -173,7 +166,9 @@ async function openTensors(
 			base: base.shards,
 			delta: delta.shards,
 		}),
-		openSideFile: (from, fileName) => checkpoints[from].openSideFile(fileName),
+		openSideFile: (from, fileName) =>
+			checkpoints[from as Side].openSideFile(fileName),
+		locations: [base.location, delta.location],
 	};
 }
 
@@ -204,6 +199,7 @@ async function openBytes(
 		openSideFile: (_, fileName) => {
 			throw new RangeError(`${fileName}: files of bytes have none beside them`);
 		},
+		locations: [inputs.base, inputs.delta],
 	};
 }
 
@@ -237,19 +233,33 @@ function sourcesOf(
 	files: Record<Side, readonly { fileName: string; source: FileSource }[]>,
 ): FileSource[][] {
 	return inputs.map(({ side, shards }) => {
-		const byName = new Map(files[side].map((f) => [f.fileName, f.source]));
+		const byName = new Map(
+			files[side as Side].map((f) => [f.fileName, f.source]),
+		);
 		return shards.map(({ fileName }) => byName.get(fileName) as FileSource);
 	});
 }
 
-function checkOptions({ convention, dtype }: PlanInputs): void {
-	const choices: string[] = ["auto", ...CONVENTION_IDS, ...BYTE_SCHEME_IDS];
-	if (convention !== undefined && !choices.includes(convention))
+function checkOptions({ convention = "auto", dtype }: PlanInputs): void {
+	checkConvention(convention, ["auto", ...CONVENTION_IDS, ...BYTE_SCHEME_IDS]);
+	checkDtype(dtype);
+}
+
+/** @throws {UsageError} unless the name is one of the choices */
+export function checkConvention(
+	convention: string,
+	choices: readonly string[],
+): void {
+	if (!choices.includes(convention))
 		throw new UsageError({
 			where: "--convention",
 			what: `unknown convention ${JSON.stringify(convention)}`,
 			expected: choices.join(", "),
 		});
+}
+
+/** @throws {UsageError} unless it is a type that can be written, or none */
+export function checkDtype(dtype: FloatDtype | undefined): void {
 	if (dtype !== undefined && !FLOAT_DTYPES.includes(dtype))
 		throw new UsageError({
 			where: "--dtype",

@@ -51,6 +51,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 };
 const OPERATIONS = [
 	"merge",
+	"make",
 	"plan",
 	"verify",
 	"inspect",

@@ -32,6 +32,7 @@ test("the public API is what it was", () => {
 		"doctor",
 		"formatShape",
 		"inspect",
+		"make",
 		"merge",
 		"plan",
 		"printable",

@@ -48,6 +48,28 @@ export async function openCheckpoint(location: string): Promise<Checkpoint> {
 	}
 }
 
+/**
+ * Open two models, and let `use` work with them while they are open.
+ *
+ * @throws as {@link openCheckpoint} and `use` do
+ */
+export async function withCheckpoints<T>(
+	locations: readonly [string, string],
+	use: (first: Checkpoint, second: Checkpoint) => Promise<T>,
+): Promise<T> {
+	const first = await openCheckpoint(locations[0]);
+	try {
+		const second = await openCheckpoint(locations[1]);
+		try {
+			return await use(first, second);
+		} finally {
+			await second.close();
+		}
+	} finally {
+		await first.close();
+	}
+}
+
 async function openShard(folder: string, fileName: string): Promise<OpenShard> {
 	const file = await openFileSource(path.join(folder, fileName));
 	try {

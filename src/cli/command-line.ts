@@ -18,6 +18,7 @@ import { conventionsCommand } from "./conventions-command.ts";
 import { doctorCommand } from "./doctor-command.ts";
 import { parseBytes } from "./format.ts";
 import { inspectCommand } from "./inspect-command.ts";
+import { makeCommand, makeOptions } from "./make-command.ts";
 import { mergeCommand } from "./merge-command.ts";
 import { planCommand } from "./plan-command.ts";
 import { stopOnSignals } from "./signals.ts";
@@ -27,6 +28,12 @@ import { verifyCommand } from "./verify-command.ts";
 const HELP_WIDTH = 80;
 const CONVENTION_IDS = Object.keys(CONVENTIONS) as ConventionId[];
 const BYTE_SCHEME_IDS = Object.keys(BYTE_SCHEMES) as ByteSchemeId[];
+const OUT = {
+	type: "string",
+	demandOption: true,
+	requiresArg: true,
+	describe: "folder to make",
+} as const;
 
 /**
  * Run the command line.
@@ -87,34 +94,20 @@ function build(run: Run, signal: AbortSignal): Argv {
 			["merge", "$0"],
 			"merge base and delta into a new folder",
 			(y) =>
-				engineOptions(inputOptions(y))
-					.option("kernel", {
-						choices: ["auto", ...KERNEL_NAMES] as const,
-						default: "auto" as const,
-						describe: "implementation of the sums; all give the same bytes",
-					})
-					.option("input-sums", {
-						type: "boolean",
-						default: true,
-						describe:
-							"take the checksums of the inputs too; --no-input-sums saves two thirds of the hashing",
-					})
-					.option("out", {
-						alias: "target-model-path",
-						type: "string",
-						demandOption: true,
-						requiresArg: true,
-						describe: "folder to make",
-					})
-					.option("allow-non-finite", {
-						type: "boolean",
-						default: false,
-						describe: "publish even if finite numbers overflow",
-					}),
+				outputOptions(inputOptions(y)).option("out", {
+					...OUT,
+					alias: "target-model-path",
+				}),
 			(args) =>
 				run((terminal) =>
 					mergeCommand({ ...args, changes: changesOf(args) }, terminal, signal),
 				),
+		)
+		.command(
+			"make",
+			"make the delta that takes a base to a target",
+			(y) => outputOptions(makeOptions(y)).option("out", OUT),
+			(args) => run((terminal) => makeCommand(args, terminal, signal)),
 		)
 		.command(
 			"plan",
@@ -191,6 +184,10 @@ function build(run: Run, signal: AbortSignal): Argv {
 		})
 		.example(
 			"$0 --base llama-13b --delta vicuna-13b-delta --out vicuna-13b",
+			"",
+		)
+		.example(
+			"$0 make --base llama-13b --target my-13b --out my-13b-delta --convention fastchat-v1.1",
 			"",
 		)
 		.example("$0 plan --base llama-13b --delta vicuna-13b-delta", "")
@@ -317,6 +314,27 @@ function parseSum(text: string | undefined): number | "any" | undefined {
 
 function upperCase(dtype: string | undefined): FloatDtype | undefined {
 	return dtype?.toUpperCase() as FloatDtype | undefined;
+}
+
+/** For commands that compute and write weights. */
+function outputOptions<T>(y: Argv<T>) {
+	return engineOptions(y)
+		.option("kernel", {
+			choices: ["auto", ...KERNEL_NAMES] as const,
+			default: "auto" as const,
+			describe: "implementation of the sums; all give the same bytes",
+		})
+		.option("input-sums", {
+			type: "boolean",
+			default: true,
+			describe:
+				"take the checksums of the inputs too; --no-input-sums saves two thirds of the hashing",
+		})
+		.option("allow-non-finite", {
+			type: "boolean",
+			default: false,
+			describe: "publish even if finite numbers overflow",
+		});
 }
 
 /** How the machine is used; no choice changes a byte of the result. */

@@ -1,5 +1,6 @@
-import { type MergeOptions, type MergePerformance, merge } from "../index.ts";
+import { type MergeOptions, merge } from "../index.ts";
 import { formatBytes, plural } from "./format.ts";
+import { tellPerformance } from "./performance.ts";
 import { openProgress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -38,17 +39,4 @@ export async function mergeCommand(
 	terminal.note(`check it at any time: merge-delta verify ${out}`);
 	terminal.document({ ok: true, out, manifest, warnings, performance: used });
 	return 0;
-}
-
-function tellPerformance(
-	{ kernel, threads, directInputs, seconds }: MergePerformance,
-	terminal: Terminal,
-): void {
-	terminal.note(
-		`kernel ${kernel}, ${plural(threads, "thread")}, ${plural(directInputs, "input")} read past the page cache`,
-	);
-	const stages = Object.entries(seconds).map(
-		([stage, spent]) => `${stage} ${spent.toFixed(2)} s`,
-	);
-	terminal.note(`${stages.join(", ")} (side by side)`);
 }

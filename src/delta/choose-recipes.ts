@@ -44,9 +44,9 @@ export function chooseRecipes(
 			unequal.push(types);
 			continue;
 		}
-		const { cast: wanted, grow } = convention;
+		const { cast: wanted, grow, subtract } = convention;
 		const cast = a === wanted && b === wanted ? null : wanted;
-		const spec = { base: a, delta: b, cast, out };
+		const spec = { base: a, delta: b, cast, out, subtract };
 		recipes.set(name, { kind: "sum", base, delta, spec, grow });
 	}
 	if (uncountable.length > 0)

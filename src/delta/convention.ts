@@ -26,8 +26,14 @@ export interface Convention {
 	readonly publishedBy: string;
 	/** type both operands are rounded to before they are added; null: as they are stored */
 	readonly cast: FloatDtype | null;
+	/** type of the tensors of its deltas that are sums; null: that of the target they are made from */
+	readonly deltaDtype: FloatDtype | null;
 	/** type of the sum; `base`: that of the base's tensor; null: that of the operands, which must be the same */
 	readonly out: FloatDtype | "base" | null;
+	/** whether the script takes the base away from the delta */
+	readonly subtract: boolean;
+	/** parts of the names of tensors that are summed, all others being the delta's; none: all are summed */
+	readonly summed: readonly string[];
 	readonly grow: GrowRule;
 	/** whether the script always adds tokens to the base, and so fits no delta of the base's own size */
 	readonly mustGrow: boolean;
@@ -64,7 +70,10 @@ export interface Evidence {
 /** FastChat's apply_delta.py since 0.2: both models loaded as float16, `param += delta[name]` over the base. */
 const F16_SAME = {
 	cast: "F16",
+	deltaDtype: "F16",
 	out: "F16",
+	subtract: false,
+	summed: [],
 	grow: "none",
 	mustGrow: false,
 	loop: "base",
@@ -85,6 +94,7 @@ const F16_ZERO = { ...F16_SAME, grow: "zero", mustGrow: true } as const;
 const F32_MEAN = {
 	...F16_SAME,
 	cast: "F32",
+	deltaDtype: "F32",
 	out: "F32",
 	grow: "mean",
 	mustGrow: true,
@@ -125,6 +135,7 @@ export const CONVENTIONS = {
 			"FastChat with --low-cpu-mem: types as stored, that of the base out",
 		publishedBy: "the same deltas as fastchat-v1.1",
 		cast: null,
+		deltaDtype: null,
 		out: "base",
 		configFrom: "delta",
 		generationConfig: false,
@@ -316,6 +327,7 @@ export const CONVENTIONS = {
 		publishedBy:
 			"RUCAIBox/YuLan-Chat-{13b,65b}-delta, yulan-team/YuLan-Chat-1-65B-v2-delta",
 		cast: "BF16",
+		deltaDtype: "BF16",
 		out: "BF16",
 		grow: "zero",
 		expects: { dtype: "BF16", grown: null, name: null },
@@ -325,14 +337,27 @@ export const CONVENTIONS = {
 		summary: "LMFlow (Robin): both sides as BF16, BF16 out",
 		publishedBy: "OptimalScale/robin-*-delta",
 		cast: "BF16",
+		deltaDtype: "BF16",
 		out: "BF16",
 		expects: { dtype: "BF16", grown: false, name: null },
+	},
+	billa: {
+		...F16_SLICE,
+		summary:
+			"BiLLa: the base's embedding taken away from the delta's, all else the delta's",
+		publishedBy: "Neutralzz/BiLLa-7B-LLM, Neutralzz/BiLLa-7B-SFT",
+		cast: "F32",
+		subtract: true,
+		summed: ["embed_tokens"],
+		verbatim: [],
+		verbatimOut: null,
 	},
 	add: {
 		...F16_SAME,
 		summary: "plain sum of tensors of one dtype, in that dtype",
 		publishedBy: "anyone who says nothing else",
 		cast: null,
+		deltaDtype: null,
 		out: null,
 		deltaOnly: "refuse",
 		expects: { dtype: null, grown: false, name: null },

@@ -24,7 +24,13 @@ const GROWTH: Record<Convention["grow"], string> = {
 /** What a convention does, each column of the table in `merge-delta conventions` and the README. */
 export function describeConvention(convention: Convention): ConventionRow {
 	const { cast, out, grow, loop, prefix, verbatim, deltaOnly } = convention;
+	const { subtract, summed } = convention;
+	const result =
+		out === "base" ? "the base's dtype" : (out ?? "the dtype of both");
 	const asTheyAre = [
+		...(summed.length === 0
+			? []
+			: [`all but ${summed.map((part) => `*${part}*`).join(", ")}`]),
 		...verbatim.map((part) => `*${part}*`),
 		...(deltaOnly === "verbatim" ? ["what only the delta has"] : []),
 	];
@@ -33,7 +39,7 @@ export function describeConvention(convention: Convention): ConventionRow {
 		: `${convention.configFrom}, no generation_config`;
 	return {
 		casts: cast === null ? "none" : `both to ${cast}`,
-		result: out === "base" ? "the base's dtype" : (out ?? "the dtype of both"),
+		result: subtract ? `${result}, delta − base` : result,
 		growth: GROWTH[grow],
 		over: prefix === "" ? loop : `${loop}, behind ${prefix}`,
 		asTheyAre: asTheyAre.join(", ") || "none",

@@ -96,8 +96,7 @@ class Pairer {
 		for (const [name, mine] of delta.tensors) {
 			const other = base.tensors.get(this.baseName(name));
 			if (other) used.add(other.name);
-			if (convention.verbatim.some((part) => name.includes(part)))
-				tensors.push(alone(mine));
+			if (this.isOwn(name)) tensors.push(alone(mine));
 			else if (other) tensors.push(this.pair(other, mine, mine));
 			else if (ROTARY.test(name)) this.dropped.delta.push(name);
 			else if (convention.deltaOnly === "verbatim") tensors.push(alone(mine));
@@ -140,6 +139,14 @@ class Pairer {
 				: hasMoreRows(shape, base.shape));
 		if (grow === "none" || !fits) this.misshapen.push({ base, delta });
 		return { name, shardIndex, shape, base, delta };
+	}
+
+	/** Whether the convention says of a name that its tensor is the delta's. */
+	private isOwn(name: string): boolean {
+		const { verbatim, summed } = this.convention;
+		const isSummed =
+			summed.length === 0 || summed.some((p) => name.includes(p));
+		return !isSummed || verbatim.some((part) => name.includes(part));
 	}
 
 	/** The base's name for a tensor of the delta. */

@@ -30,7 +30,7 @@ import { expectedSum } from "./published-sum.ts";
 import { Fills, planTensor, type Recipe } from "./segments.ts";
 
 /** What transformers writes into every file. */
-const METADATA = new Map([["format", "pt"]]);
+export const METADATA = new Map([["format", "pt"]]);
 
 export interface PlanOptions {
 	/** type of every output tensor; null: what the convention says */
@@ -117,7 +117,8 @@ function planSum(
 	return expectedSum(id, elements, names);
 }
 
-function droppedWarnings(
+/** What is said of tensors that one side has and the other lacks. */
+export function droppedWarnings(
 	{ location }: CheckpointLayout,
 	side: Side,
 	{ dropped }: Pairing,
@@ -201,7 +202,8 @@ function countTotals(
 	return { tensors: tensors.length, elements, byteLength };
 }
 
-function planIndex(
+/** Text of the index of these shards; null where one is enough. */
+export function planIndex(
 	shards: readonly OutputShard[],
 	totals: MergePlan["totals"],
 ): string | null {
@@ -258,7 +260,10 @@ function vocabSizeOf(
 	return grown?.delta.shape[0] ?? null;
 }
 
-function inputOf(side: PlanInput["side"], layout: CheckpointLayout): PlanInput {
+export function inputOf(
+	side: PlanInput["side"],
+	layout: CheckpointLayout,
+): PlanInput {
 	return {
 		side,
 		shards: layout.shards.map(({ fileName, byteLength }) => ({

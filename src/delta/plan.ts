@@ -1,15 +1,19 @@
 import { createHash } from "node:crypto";
 import type { AddSpec } from "../kernel/kernel.ts";
+import type { RestorationSpec } from "../kernel/restoration.ts";
 import type { FloatDtype } from "../tensor/dtype.ts";
 import type { ByteSchemeId } from "./byte-schemes.ts";
 import type { ConventionChanges, ConventionId, Side } from "./convention.ts";
 import type { ExpectedSum } from "./published-sum.ts";
 
 /** Raised whenever the same plan would be written differently or mean something else. */
-export const PLAN_VERSION = 2;
+export const PLAN_VERSION = 3;
 
 /** Where spans read, by the number they use: two lists of files, and what no file holds. */
 export const INPUT = { base: 0, delta: 1, fill: 2 } as const;
+
+/** Which checkpoint a plan reads: a delta is made from base and target, the target in the delta's place. */
+export type InputSide = Side | "target";
 
 /**
  * What will be read, computed and written: plain data, the same for the same headers on every machine.
@@ -29,7 +33,7 @@ export interface MergePlan {
 	index: string | null;
 	sideFiles: readonly {
 		fileName: string;
-		from: Side;
+		from: InputSide;
 		/** what `vocab_size` must say in it; null: all of it is copied as it is */
 		vocabSize: number | null;
 	}[];
@@ -40,7 +44,7 @@ export interface MergePlan {
 }
 
 export interface PlanInput {
-	side: Side;
+	side: InputSide;
 	shards: readonly { fileName: string; byteLength: number }[];
 }
 
@@ -67,12 +71,14 @@ interface SegmentPlace {
 	byteLength: number;
 }
 
-/** `out = base + delta`, element by element. */
+/** `out = base + delta`, element by element; where the spec subtracts, `out = delta − base`. */
 export interface AddSegment extends SegmentPlace {
 	op: "add";
 	spec: AddSpec;
 	base: Span;
 	delta: Span;
+	/** the merge that shall give back the second operand from the base and this output: what it does not is counted */
+	check?: RestorationSpec;
 }
 
 /** `out = from`, byte by byte. */
@@ -126,7 +132,10 @@ export function planId(plan: MergePlan): string {
 	return createHash("sha256").update(JSON.stringify(plan)).digest("hex");
 }
 
-/** The kinds of segments in a plan, sorted: `BF16 + F32 → F32`, `F32 + F32 as F16 → F16`, `copy`, `xor`. */
+/**
+ * The kinds of segments in a plan, sorted: `BF16 + F32 → F32`, `F32 + F32 as F16 → F16`, `copy`, `xor`; where
+ * the base is taken away, it stands second: `F16 − F16 → F16`.
+ */
 export function sumsOf(plan: MergePlan): string[] {
 	const sums = new Set<string>();
 	for (const { segments } of plan.shards)
@@ -134,8 +143,39 @@ export function sumsOf(plan: MergePlan): string[] {
 	return [...sums].sort();
 }
 
+/** The sums by which what was made will be merged, in the same manner; null where the plan is a merge. */
+export function mergeSumsOf(plan: MergePlan): string[] | null {
+	if (!plan.inputs.some(({ side }) => side === "target")) return null;
+	const sums = new Set<string>();
+	for (const { segments } of plan.shards)
+		for (const segment of segments) sums.add(describeMerge(segment, plan));
+	return [...sums].sort();
+}
+
+function describeMerge(segment: Segment, { fills }: MergePlan): string {
+	if (segment.op !== "add" || !segment.check) return segment.op;
+	const { check } = segment;
+	return check.delta === check.out && changesNothing(segment, fills)
+		? "copy"
+		: describeSum(check);
+}
+
+/** Whether an operation only rounds its second operand, by adding a −0 to it. */
+export function changesNothing(
+	{ base, spec }: AddSegment,
+	fills: readonly Fill[],
+): boolean {
+	const fill = base.input === INPUT.fill ? fills[base.shard] : undefined;
+	return (
+		fill?.kind === "pattern" && fill.element.endsWith("80") && !spec.subtract
+	);
+}
+
 function describeSegment(segment: Segment): string {
-	if (segment.op !== "add") return segment.op;
-	const { base, delta, cast, out } = segment.spec;
-	return `${base} + ${delta}${cast ? ` as ${cast}` : ""} → ${out}`;
+	return segment.op === "add" ? describeSum(segment.spec) : segment.op;
+}
+
+function describeSum({ base, delta, cast, out, subtract }: AddSpec): string {
+	const sum = subtract ? `${delta} − ${base}` : `${base} + ${delta}`;
+	return `${sum}${cast ? ` as ${cast}` : ""} → ${out}`;
 }

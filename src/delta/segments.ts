@@ -31,7 +31,12 @@ export type Recipe =
 
 /** Operands that no file holds, each listed once. */
 export class Fills {
-	readonly list: Fill[] = [];
+	readonly list: Fill[];
+
+	/** @param list  those to begin with */
+	constructor(list: readonly Fill[] = []) {
+		this.list = [...list];
+	}
 
 	/** @returns a span over the whole fill */
 	add(fill: Fill): Span {
@@ -143,7 +148,8 @@ class Strip {
 			return;
 		}
 		const count = span.byteLength / elementByteLength(from);
-		const spec = { base: from, delta: from, cast: null, out };
+		const same = { base: from, delta: from, cast: null };
+		const spec = { ...same, out, subtract: false };
 		this.add(spec, this.fills.zeros("80", from, count), span);
 	}
 

@@ -1,19 +1,34 @@
-import type { ConventionChanges, Side } from "../delta/convention.ts";
-import { type MergePlan, planId, sumsOf } from "../delta/plan.ts";
+import type { ConventionChanges } from "../delta/convention.ts";
+import {
+	type InputSide,
+	type MergePlan,
+	mergeSumsOf,
+	planId,
+	sumsOf,
+} from "../delta/plan.ts";
 import type { WrittenFile } from "../io/output-file.ts";
 import type { AddCounts } from "../kernel/kernel.ts";
+import type { Unrestored } from "../kernel/restoration.ts";
 import { VERSION } from "../version.ts";
 
 export const MANIFEST_FILE_NAME = "merge-delta.json";
 
 /** A file that was read, named relative to the checkpoint it belongs to. */
 export interface ReadFile extends Omit<WrittenFile, "sha256"> {
-	from: Side;
+	from: InputSide;
 	/** null where it was not to be taken */
 	sha256: string | null;
 }
 
-/** How a merged model came to be: nothing of time, host or path, so that the same merge gives the same text. */
+/** What the merge of a delta will not give back as it was. */
+export interface Restoration extends Unrestored {
+	/** the sums of that merge by their types */
+	sums: readonly string[];
+	/** those that do not come back exactly, sorted by name */
+	tensors: readonly ({ tensor: string } & Unrestored)[];
+}
+
+/** How a model or a delta came to be: nothing of time, host or path, so that the same merge gives the same text. */
 export interface Manifest {
 	schemaVersion: 1;
 	tool: { name: "merge-delta"; version: string };
@@ -27,6 +42,8 @@ export interface Manifest {
 	sums: readonly string[];
 	/** results that are NaN or infinite; `created` are those whose operands were both finite */
 	nonFinite: readonly { tensor: string; count: number; created: number }[];
+	/** of a delta only */
+	restoration?: Restoration;
 }
 
 export function createManifest(
@@ -34,7 +51,9 @@ export function createManifest(
 	inputs: readonly ReadFile[],
 	outputs: readonly WrittenFile[],
 	nonFinite: ReadonlyMap<string, AddCounts>,
+	unrestored: ReadonlyMap<string, Unrestored>,
 ): Manifest {
+	const mergeSums = mergeSumsOf(plan);
 	return {
 		schemaVersion: 1,
 		tool: { name: "merge-delta", version: VERSION },
@@ -44,10 +63,32 @@ export function createManifest(
 		sums: sumsOf(plan),
 		inputs,
 		outputs: [...outputs], // the manifest itself is not among them
-		nonFinite: Array.from(nonFinite, ([tensor, counts]) => ({
+		nonFinite: byName(nonFinite).map(([tensor, counts]) => ({
 			tensor,
 			count: counts.nonFinite,
 			created: counts.overflowed,
 		})),
+		...(mergeSums === null
+			? {}
+			: { restoration: { sums: mergeSums, ...addUp(unrestored) } }),
 	};
+}
+
+/** Not in the order in which slices happened to be done. */
+function byName<T>(counts: ReadonlyMap<string, T>): [string, T][] {
+	return [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function addUp(
+	unrestored: ReadonlyMap<string, Unrestored>,
+): Omit<Restoration, "sums"> {
+	const tensors = byName(unrestored).map(([tensor, counts]) => ({
+		...{ tensor, ...counts },
+	}));
+	let [elements, maxUlp] = [0, 0];
+	for (const counts of tensors) {
+		elements += counts.elements;
+		maxUlp = Math.max(maxUlp, counts.maxUlp);
+	}
+	return { elements, maxUlp, tensors };
 }

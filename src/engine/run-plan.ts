@@ -11,6 +11,7 @@ import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { Staging } from "../io/staging.ts";
 import type { AddCounts } from "../kernel/kernel.ts";
+import type { Unrestored } from "../kernel/restoration.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
 import type { Engine } from "./engine.ts";
 import { openFill } from "./fill-source.ts";
@@ -44,6 +45,8 @@ export interface RunResult {
 	inputSums: string[][] | null;
 	/** tensors with results that are not finite, by name */
 	nonFinite: Map<string, AddCounts>;
+	/** tensors with elements that the merge would not give back, by name */
+	unrestored: Map<string, Unrestored>;
 	/** of all elements, where the plan says what it must be */
 	sum: number | null;
 	/** added up over all reads and writes, many of which are under way at once */
@@ -110,6 +113,7 @@ class Run {
 	private readonly waiting: number[];
 	private readonly shards: WrittenFile[] = [];
 	private readonly nonFinite = new Map<string, AddCounts>();
+	private readonly unrestored = new Map<string, Unrestored>();
 	private readonly sums = new Map<string, number>();
 	private writtenBytes = 0;
 	private failed = false;
@@ -160,6 +164,7 @@ class Run {
 			shards: this.shards,
 			inputSums: (await this.digests?.finish()) ?? null,
 			nonFinite: this.nonFinite,
+			unrestored: this.unrestored,
 			sum: this.plan.sum && addSums(this.plan.sum, this.sums),
 			seconds: this.seconds,
 		};
@@ -304,6 +309,13 @@ class Run {
 			this.nonFinite.set(tensor, {
 				nonFinite: (known?.nonFinite ?? 0) + counts.nonFinite,
 				overflowed: (known?.overflowed ?? 0) + counts.overflowed,
+			});
+		}
+		for (const { tensor, counts } of result.unrestored) {
+			const known = this.unrestored.get(tensor);
+			this.unrestored.set(tensor, {
+				elements: (known?.elements ?? 0) + counts.elements,
+				maxUlp: Math.max(known?.maxUlp ?? 0, counts.maxUlp),
 			});
 		}
 		for (const { tensor, sum } of result.sums)

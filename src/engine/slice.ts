@@ -7,6 +7,7 @@ import {
 import { headerBytes } from "../format/safetensors-writer.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { AddSpec } from "../kernel/kernel.ts";
+import type { RestorationSpec } from "../kernel/restoration.ts";
 import { elementByteLength, type FloatDtype } from "../tensor/dtype.ts";
 
 /**
@@ -40,7 +41,16 @@ export type Part = {
 	dtype: FloatDtype | null;
 	operands: readonly Place[];
 	out: Place;
-} & ({ op: "add"; spec: AddSpec } | { op: "copy" } | { op: "xor" });
+} & (
+	| {
+			op: "add";
+			spec: AddSpec;
+			/** null where nothing is to be given back */
+			check: RestorationSpec | null;
+	  }
+	| { op: "copy" }
+	| { op: "xor" }
+);
 
 /** A hole this small between two operands is read with them: cheaper than a read of its own. */
 const MAX_HOLE_BYTES = 2 ** 16;
@@ -159,12 +169,12 @@ function cutSegment(
 	};
 	switch (segment.op) {
 		case "add": {
-			const { op, spec, base, delta } = segment;
+			const { op, spec, base, delta, check = null } = segment;
 			const operands = [
 				place(base, elementByteLength(spec.base)),
 				place(delta, elementByteLength(spec.delta)),
 			];
-			return [{ op, tensor, dtype, spec, operands, out }];
+			return [{ op, tensor, dtype, spec, check, operands, out }];
 		}
 		case "copy": {
 			const operands = [place(segment.from, step)];

@@ -1,6 +1,12 @@
 import { createHash, type Hash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import type { AddCounts, Kernel } from "../kernel/kernel.ts";
+import {
+	countUnrestored,
+	createRestorationScratch,
+	type RestorationScratch,
+	type Unrestored,
+} from "../kernel/restoration.ts";
 import { sumElements } from "../kernel/sum-elements.ts";
 import { xorBytes } from "../kernel/xor.ts";
 import type { Part, Place } from "./slice.ts";
@@ -43,6 +49,8 @@ export interface CrcStretch {
 export interface StepResult {
 	/** of the adds, tensors with results that are not finite */
 	nonFinite: { tensor: string; counts: AddCounts }[];
+	/** of the adds that are checked, tensors with elements that the merge would not give back */
+	unrestored: { tensor: string; counts: Unrestored }[];
 	/** of the adds, where asked for: the elements of each, added up */
 	sums: { tensor: string; sum: number }[];
 	/** of "finish": SHA-256 in hex */
@@ -56,6 +64,7 @@ export interface StepResult {
 export class StepRunner {
 	private readonly kernel: Kernel;
 	private readonly buffer: ArrayBufferLike;
+	private scratch: RestorationScratch | null = null;
 	private readonly hashes = new Map<number, Hash>();
 	/** CRC-32 so far of the range each file is in */
 	private readonly crcs = new Map<number, number>();
@@ -68,7 +77,8 @@ export class StepRunner {
 	run(step: Step): StepResult {
 		const started = performance.now();
 		const result: StepResult = {
-			...{ nonFinite: [], sums: [], sha256: "", corrupt: [], seconds: 0 },
+			...{ nonFinite: [], unrestored: [], sums: [] },
+			...{ sha256: "", corrupt: [], seconds: 0 },
 		};
 		switch (step.kind) {
 			case "add":
@@ -89,7 +99,7 @@ export class StepRunner {
 
 	private make(
 		{ slotOffset, parts, sum }: Extract<Step, { kind: "add" }>,
-		{ nonFinite, sums }: StepResult,
+		result: StepResult,
 	): void {
 		const at = ({ slotOffset: within, byteLength }: Place) =>
 			this.view(slotOffset + within, byteLength);
@@ -99,18 +109,35 @@ export class StepRunner {
 			if (part.op === "copy") out.set(first as Uint8Array);
 			else if (part.op === "xor")
 				xorBytes(first as Uint8Array, second as Uint8Array, out);
-			else {
-				const [base, delta] = [first as Uint8Array, second as Uint8Array];
-				const counts = this.kernel.add(part.spec, base, delta, out);
-				if (counts.nonFinite > 0)
-					nonFinite.push({ tensor: part.tensor, counts });
-			}
+			else
+				this.add(
+					...([part, first as Uint8Array, second as Uint8Array] as const),
+					...([out, result] as const),
+				);
 			if (sum && part.dtype !== null)
-				sums.push({
+				result.sums.push({
 					tensor: part.tensor,
 					sum: sumElements(part.dtype, out),
 				});
 		}
+	}
+
+	private add(
+		{ tensor, spec, check }: Extract<Part, { op: "add" }>,
+		base: Uint8Array,
+		delta: Uint8Array,
+		out: Uint8Array,
+		{ nonFinite, unrestored }: StepResult,
+	): void {
+		const counts = this.kernel.add(spec, base, delta, out);
+		if (counts.nonFinite > 0) nonFinite.push({ tensor, counts });
+		if (check === null) return;
+		this.scratch ??= createRestorationScratch();
+		// What was subtracted from is what the merge shall give back.
+		const lost = countUnrestored(
+			...([check, base, out, delta, this.kernel, this.scratch] as const),
+		);
+		if (lost.elements > 0) unrestored.push({ tensor, counts: lost });
 	}
 
 	private hash(step: HashStep): StepResult["corrupt"] {

@@ -21,10 +21,11 @@ const oneBits = new Uint32Array(one.buffer);
 const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 interface HalfType {
-	/** add `count` elements from `first` on into `sums` */
+	/** add `count` elements from `first` on into `sums`, the base's with the bits of `sign` turned over */
 	add(
 		base: Uint16Array,
 		delta: Uint16Array,
+		sign: number,
 		first: number,
 		count: number,
 	): void;
@@ -39,14 +40,14 @@ let f16Values: Float32Array | null = null;
 const HALF_TYPES: Record<"F16" | "BF16", HalfType> = {
 	F16: {
 		nonFinite: 0x7c00,
-		add(base, delta, first, count) {
+		add(base, delta, sign, first, count) {
 			f16Values ??= Float32Array.from({ length: 65536 }, (_, bits) =>
 				decodeF16(bits),
 			);
 			const values = f16Values;
 			for (let i = 0; i < count; i++)
 				sums[i] =
-					(values[base[first + i] as number] as number) +
+					(values[(base[first + i] as number) ^ sign] as number) +
 					(values[delta[first + i] as number] as number);
 		},
 		narrow(out, first, count) {
@@ -70,9 +71,9 @@ const HALF_TYPES: Record<"F16" | "BF16", HalfType> = {
 	},
 	BF16: {
 		nonFinite: 0x7f80,
-		add(base, delta, first, count) {
+		add(base, delta, sign, first, count) {
 			for (let i = 0; i < count; i++)
-				sumBits[i] = (base[first + i] as number) << 16;
+				sumBits[i] = ((base[first + i] as number) ^ sign) << 16;
 			for (let i = 0; i < count; i++) {
 				oneBits[0] = (delta[first + i] as number) << 16;
 				sums[i] = (sums[i] as number) + (one[0] as number);
@@ -115,16 +116,18 @@ export function halvesAdder(
 	operands: readonly Uint8Array[],
 ): HalvesAdder | null {
 	const { base, delta, cast, out } = spec;
+	const sign = spec.subtract ? 0x8000 : 0;
 	if ((base !== "F16" && base !== "BF16") || delta !== base || out !== base)
 		return null;
 	if (cast !== null && cast !== base) return null;
 	if (!LITTLE_ENDIAN || operands.some(({ byteOffset }) => byteOffset % 2 !== 0))
 		return null;
-	return (a, b, c) => addHalves(HALF_TYPES[base], a, b, c);
+	return (a, b, c) => addHalves(HALF_TYPES[base], sign, a, b, c);
 }
 
 function addHalves(
 	type: HalfType,
+	sign: number,
 	baseBytes: Uint8Array,
 	deltaBytes: Uint8Array,
 	outBytes: Uint8Array,
@@ -137,7 +140,7 @@ function addHalves(
 	const counts = { nonFinite: 0, overflowed: 0 };
 	for (let first = 0; first < out.length; first += RUN) {
 		const count = Math.min(RUN, out.length - first);
-		type.add(base, delta, first, count);
+		type.add(base, delta, sign, first, count);
 		if (!type.narrow(out, first, count)) continue;
 		for (let i = first; i < first + count; i++) {
 			if (((out[i] as number) & mask) !== mask) continue;

@@ -77,13 +77,14 @@ function addElements(
 	const [baseStep, deltaStep, outStep] = [spec.base, spec.delta, spec.out].map(
 		elementByteLength,
 	) as [number, number, number];
+	const sign = spec.subtract ? -1 : 1;
 	const overflow = OVERFLOW[spec.out];
 	let nonFinite = 0;
 	let overflowed = 0;
 	for (let i = 0; i < count; i++) {
 		const a = readBase(base, i * baseStep);
 		const b = readDelta(delta, i * deltaStep);
-		const value = sum(cast(a), cast(b));
+		const value = sum(sign * cast(a), cast(b));
 		write(out, i * outStep, value);
 		if (!(Math.abs(value) < overflow)) {
 			nonFinite++;

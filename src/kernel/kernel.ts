@@ -2,13 +2,15 @@ import { elementByteLength, type FloatDtype } from "../tensor/dtype.ts";
 
 /**
  * What to compute for each element: cast each operand to `cast` (null: leave it), add exactly, and round
- * once to `out`, to nearest, ties to even. Casting is a rounding of its own, as in torch.
+ * once to `out`, to nearest, ties to even. Casting is a rounding of its own, as in torch. With `subtract`
+ * the sum is delta + (−base): the base's operand changes its sign first, and all else stays the same.
  */
 export interface AddSpec {
 	base: FloatDtype;
 	delta: FloatDtype;
 	cast: FloatDtype | null;
 	out: FloatDtype;
+	subtract: boolean;
 }
 
 /** What the sums were, for the report. */

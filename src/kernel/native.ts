@@ -5,7 +5,7 @@ import { type AddSpec, checkLengths, type Kernel } from "./kernel.ts";
 import { nativeKernelFile } from "./native/location.ts";
 
 /** The interface of `native/addon.c`; another version is refused. */
-const INTERFACE_VERSION = 1;
+const INTERFACE_VERSION = 2;
 /** As `native/floats.h` numbers them. */
 const DTYPES = ["F16", "BF16", "F32"];
 const NO_CAST = -1;
@@ -21,6 +21,7 @@ interface Addon {
 		deltaType: number,
 		cast: number,
 		outType: number,
+		subtract: number,
 		base: Uint8Array,
 		delta: Uint8Array,
 		out: Uint8Array,
@@ -55,7 +56,8 @@ export function openNativeKernel(file = nativeKernelFile()): NativeKernel {
 			const types = typeNumbers(spec);
 			if (types === null) return jsKernel.add(spec, base, delta, out);
 			checkLengths(spec, base, delta, out);
-			addon.add(level, ...types, base, delta, out, counts);
+			const subtract = spec.subtract ? 1 : 0;
+			addon.add(level, ...types, subtract, base, delta, out, counts);
 			const [nonFinite = 0, overflowed = 0] = counts;
 			return { nonFinite, overflowed };
 		},

@@ -57,14 +57,18 @@ function insist(name: string, where: string): KernelName {
 /** A kernel that was built wrongly must not be used: a few sums that rounding errors would show. */
 export function whatIsWrong(kernel: Kernel): string | null {
 	const bytes = Uint8Array.from({ length: 4096 }, (_, i) => (i * 167) >> 2);
-	for (const dtype of ["F16", "BF16", "F32"] as const) {
-		const spec = { base: dtype, delta: dtype, cast: null, out: dtype };
+	const dtypes = ["F16", "BF16", "F32"] as const;
+	const specs = dtypes.flatMap((dtype) => {
+		const same = { base: dtype, delta: dtype, cast: null, out: dtype };
+		return [false, true].map((subtract) => ({ ...same, subtract }));
+	});
+	for (const spec of specs) {
 		const [found, expected] = [new Uint8Array(4000), new Uint8Array(4000)];
 		const [base, delta] = [bytes.subarray(0, 4000), bytes.subarray(96)];
 		kernel.add(spec, base, delta, found);
 		jsKernel.add(spec, base, delta, expected);
 		if (Buffer.compare(found, expected) !== 0)
-			return `it adds ${dtype} wrongly: build it again`;
+			return `it ${spec.subtract ? "subtracts" : "adds"} ${spec.out} wrongly: build it again`;
 	}
 	return null;
 }

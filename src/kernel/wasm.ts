@@ -27,6 +27,7 @@ interface Exports {
 		out: number,
 		outType: number,
 		elementCount: number,
+		subtract: number,
 	): void;
 	nonFiniteCount(): number;
 	overflowedCount(): number;
@@ -89,6 +90,7 @@ function addAt(
 		...([base.byteOffset, baseType, delta.byteOffset, deltaType] as const),
 		...([cast, out.byteOffset, outType] as const),
 		out.length / elementByteLength(spec.out),
+		spec.subtract ? 1 : 0,
 	);
 	return {
 		nonFinite: instance.nonFiniteCount(),

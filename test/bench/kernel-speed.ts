@@ -9,13 +9,16 @@ export interface KernelSpeed {
 	gbPerSecond: number;
 }
 
-const SPECS: readonly AddSpec[] = [
+const PAIRS: readonly Omit<AddSpec, "subtract">[] = [
 	{ base: "F16", delta: "F16", cast: null, out: "F16" },
 	{ base: "BF16", delta: "BF16", cast: null, out: "BF16" },
 	{ base: "F32", delta: "F32", cast: null, out: "F32" },
 	{ base: "F16", delta: "F32", cast: null, out: "F32" },
 	{ base: "F32", delta: "F32", cast: "F16", out: "F16" },
 ];
+const SPECS: readonly AddSpec[] = PAIRS.flatMap((pair) =>
+	[false, true].map((subtract) => ({ ...pair, subtract })),
+);
 const ELEMENTS = 2 ** 16;
 const ROUNDS = 200;
 
@@ -44,7 +47,7 @@ export function measureKernels(): KernelSpeed[] {
 				best = Math.min(best, performance.now() - started);
 			}
 			const cast = spec.cast ? ` as ${spec.cast}` : "";
-			const sum = `${spec.base} + ${spec.delta}${cast} → ${spec.out}`;
+			const sum = `${spec.delta} ${spec.subtract ? "−" : "+"} ${spec.base}${cast} → ${spec.out}`;
 			speeds.push({ kernel: title, sum, gbPerSecond: out.length / best / 1e6 });
 		}
 	return speeds;

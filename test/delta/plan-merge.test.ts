@@ -162,6 +162,7 @@ describe("what does not fit is listed", () => {
 			delta: "F32",
 			cast: null,
 			out: "BF16",
+			subtract: false,
 		});
 	});
 

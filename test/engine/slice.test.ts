@@ -47,7 +47,11 @@ const shards = fc
 			if (op === "copy") return { op, ...place, dtype: out, from: same(1) };
 			if (op === "xor") return { op, ...place, base: same(0), delta: same(1) };
 			return {
-				...{ op, ...place, spec: { base, delta, cast: null, out } },
+				...{
+					op,
+					...place,
+					spec: { base, delta, cast: null, out, subtract: false },
+				},
 				base: span(0, elementByteLength(base)),
 				delta: span(1, elementByteLength(delta)),
 			};
@@ -171,7 +175,10 @@ test("output and operands fit the slot and do not overlap; long reads suit direc
 });
 
 test("tensors that lie side by side are read at once", () => {
-	const spec = { base: "F16", delta: "F16", cast: null, out: "F16" } as const;
+	const spec = {
+		...({ base: "F16", delta: "F16", cast: null, out: "F16" } as const),
+		subtract: false,
+	};
 	const header = "{}      ";
 	const segments = Array.from({ length: 100 }, (_, i): AddSegment => {
 		const span = { shard: 0, fileOffset: 500 + 20 * i, byteLength: 20 };

@@ -50,6 +50,13 @@ test("a kernel whose last bit is wrong is found out", () => {
 		},
 	};
 	expect(whatIsWrong(truncating)).toMatch(/adds F16 wrongly/);
+	const onlyAdding = {
+		...jsKernel,
+		add(...[spec, ...operands]: Parameters<typeof jsKernel.add>) {
+			return jsKernel.add({ ...spec, subtract: false }, ...operands);
+		},
+	};
+	expect(whatIsWrong(onlyAdding)).toMatch(/subtracts F16 wrongly/);
 });
 
 describe("the native kernel", () => {
@@ -71,28 +78,30 @@ describe("the native kernel", () => {
 	test.runIf(HAS_NATIVE)("checks every argument itself", () => {
 		const { add } = require(nativeKernelFile());
 		const bytes = (length: number) => new Uint8Array(length);
-		const good = [0, 0, 0, -1, 0, bytes(4), bytes(4), bytes(4)];
+		const good = [0, 0, 0, -1, 0, 0, bytes(4), bytes(4), bytes(4)];
 		const counts = new Float64Array(2);
 		expect(() => add(...good, counts)).not.toThrow();
 		const shared = bytes(12);
 		for (const [at, wrong] of [
-			...([0, 1, 2, 3, 4] as const).map((i) => [i, 99] as const),
+			...([0, 1, 2, 3, 4, 5] as const).map((i) => [i, 99] as const),
 			[3, -2],
-			[5, bytes(2)],
-			[6, bytes(6)],
-			[7, bytes(3)],
-			[5, "text"],
-			[6, null],
-			[7, new Float32Array(1)],
-			[8, new Float64Array(1)],
-			[8, bytes(16)],
+			[5, -1],
+			[5, 2],
+			[6, bytes(2)],
+			[7, bytes(6)],
+			[8, bytes(3)],
+			[6, "text"],
+			[7, null],
+			[8, new Float32Array(1)],
+			[9, new Float64Array(1)],
+			[9, bytes(16)],
 		] as const) {
 			const given = [...good, counts].with(at, wrong as never);
 			expect(() => add(...given), `argument ${at}`).toThrow(RangeError);
 		}
 		const overlapping = [...good, counts]
-			.with(5, shared.subarray(0, 4))
-			.with(7, shared.subarray(2, 6));
+			.with(6, shared.subarray(0, 4))
+			.with(8, shared.subarray(2, 6));
 		expect(() => add(...overlapping)).toThrow(RangeError);
 		expect(() => add()).toThrow(RangeError);
 	});

@@ -81,35 +81,52 @@ const ALL = Uint16Array.from({ length: 65536 }, (_, pattern) => pattern);
 const bytesOf = (patterns: Uint16Array) => new Uint8Array(patterns.buffer);
 
 describe.each(["F16", "BF16"] as const)("%s", (dtype) => {
-	test("every pattern plus every edge is rounded once, in either order", () => {
-		const add = adder(dtype);
-		const spec = { base: dtype, delta: dtype, cast: null, out: dtype };
-		const [sums, swapped] = [new Uint16Array(65536), new Uint16Array(65536)];
-		const wrong: string[] = [];
-		const { bias, fractionBits } = FIELDS[dtype];
-		const infinity = (2 * bias + 1) << fractionBits;
-		const hasFiniteValue = (pattern: number) => (pattern & 0x7fff) < infinity;
-		for (const edge of edges(dtype)) {
-			const other = new Uint16Array(65536).fill(edge);
-			const counts = jsKernel.add(
-				spec,
-				bytesOf(ALL),
-				bytesOf(other),
-				bytesOf(sums),
-			);
-			const counted = { nonFinite: 0, overflowed: 0 };
-			jsKernel.add(spec, bytesOf(other), bytesOf(ALL), bytesOf(swapped));
-			for (let pattern = 0; pattern < 65536; pattern++) {
-				const expected = add(pattern, edge);
-				if (sums[pattern] !== expected || swapped[pattern] !== expected)
-					wrong.push(`${pattern.toString(16)} + ${edge.toString(16)}`);
-				if (hasFiniteValue(expected)) continue;
-				counted.nonFinite++;
-				if (hasFiniteValue(pattern) && hasFiniteValue(edge))
-					counted.overflowed++;
+	test.each([
+		["plus", false],
+		["less", true],
+	])(
+		"every pattern %s every edge is rounded once, in either order",
+		(_, subtract) => {
+			const add = adder(dtype);
+			const spec = {
+				base: dtype,
+				delta: dtype,
+				cast: null,
+				out: dtype,
+				subtract,
+			};
+			const sign = subtract ? 0x8000 : 0;
+			const [sums, swapped] = [new Uint16Array(65536), new Uint16Array(65536)];
+			const wrong: string[] = [];
+			const { bias, fractionBits } = FIELDS[dtype];
+			const infinity = (2 * bias + 1) << fractionBits;
+			const hasFiniteValue = (pattern: number) => (pattern & 0x7fff) < infinity;
+			for (const edge of edges(dtype)) {
+				const other = new Uint16Array(65536).fill(edge);
+				const counts = jsKernel.add(
+					spec,
+					bytesOf(ALL),
+					bytesOf(other),
+					bytesOf(sums),
+				);
+				const counted = { nonFinite: 0, overflowed: 0 };
+				jsKernel.add(spec, bytesOf(other), bytesOf(ALL), bytesOf(swapped));
+				for (let pattern = 0; pattern < 65536; pattern++) {
+					const expected = add(pattern ^ sign, edge);
+					if (
+						sums[pattern] !== expected ||
+						swapped[pattern] !== add(pattern, edge ^ sign)
+					)
+						wrong.push(`${pattern.toString(16)} and ${edge.toString(16)}`);
+					if (hasFiniteValue(expected)) continue;
+					counted.nonFinite++;
+					if (hasFiniteValue(pattern) && hasFiniteValue(edge))
+						counted.overflowed++;
+				}
+				expect(counts).toEqual(counted);
 			}
-			expect(counts).toEqual(counted);
-		}
-		expect(wrong.slice(0, 10)).toEqual([]);
-	}, 120_000);
+			expect(wrong.slice(0, 10)).toEqual([]);
+		},
+		120_000,
+	);
 });

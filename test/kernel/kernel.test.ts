@@ -83,8 +83,10 @@ function addExact(spec: AddSpec, base: bigint, delta: bigint): bigint {
 	};
 	const [baseType, a] = cast(spec.base, base);
 	const [deltaType, b] = cast(spec.delta, delta);
-	const [x, y] = [decodeExact(baseType, a), decodeExact(deltaType, b)];
-	const negativeZero = isNegative(baseType, a) && isNegative(deltaType, b);
+	const [unsigned, y] = [decodeExact(baseType, a), decodeExact(deltaType, b)];
+	const x = spec.subtract ? -unsigned : unsigned;
+	const negativeZero =
+		isNegative(baseType, a) !== spec.subtract && isNegative(deltaType, b);
 	const sum =
 		typeof x === "bigint" && typeof y === "bigint"
 			? x + y
@@ -151,8 +153,10 @@ function edges(dtype: FloatDtype): bigint[] {
 const specs = FLOAT_DTYPES.flatMap((base) =>
 	FLOAT_DTYPES.flatMap((delta) =>
 		FLOAT_DTYPES.flatMap((out) =>
-			[null, ...FLOAT_DTYPES].map(
-				(cast): AddSpec => ({ base, delta, cast, out }),
+			[null, ...FLOAT_DTYPES].flatMap((cast) =>
+				[false, true].map(
+					(subtract): AddSpec => ({ base, delta, cast, out, subtract }),
+				),
 			),
 		),
 	),
@@ -180,7 +184,7 @@ describe.each(KERNELS)("$title kernel", ({ kernel }) => {
 				{ numRuns: 40 },
 			);
 		}
-	});
+	}, 60_000);
 
 	test("an F32 sum just beyond a tie of F16 rounds once, not twice", () => {
 		const out = Buffer.alloc(2);
@@ -189,7 +193,7 @@ describe.each(KERNELS)("$title kernel", ({ kernel }) => {
 		const delta = Buffer.alloc(4);
 		delta.writeFloatLE(2 ** -80);
 		kernel.add(
-			{ base: "F32", delta: "F32", cast: null, out: "F16" },
+			{ base: "F32", delta: "F32", cast: null, out: "F16", subtract: false },
 			base,
 			delta,
 			out,
@@ -200,15 +204,29 @@ describe.each(KERNELS)("$title kernel", ({ kernel }) => {
 	test("counts non-finite results, and those the sum made", () => {
 		const base = pack("F16", [0x7bffn, 0x7c00n, 0x7e00n, 0x3c00n]);
 		const delta = pack("F16", [0x7bffn, 0x3c00n, 0x0000n, 0x3c00n]);
-		const spec: AddSpec = { base: "F16", delta: "F16", cast: null, out: "F16" };
+		const same = { base: "F16", delta: "F16", cast: null, out: "F16" } as const;
+		const spec: AddSpec = { ...same, subtract: false };
 		expect(kernel.add(spec, base, delta, Buffer.alloc(8))).toEqual({
 			nonFinite: 3,
 			overflowed: 1,
 		});
+		expect(
+			kernel.add({ ...spec, subtract: true }, base, delta, Buffer.alloc(8)),
+		).toEqual({ nonFinite: 2, overflowed: 0 });
+		base.set(pack("F16", [0xfbffn]));
+		expect(
+			kernel.add({ ...spec, subtract: true }, base, delta, Buffer.alloc(8)),
+		).toEqual({ nonFinite: 3, overflowed: 1 });
 	});
 
 	test("refuses operands of unequal length", () => {
-		const spec: AddSpec = { base: "F16", delta: "F32", cast: null, out: "F16" };
+		const mixed = {
+			base: "F16",
+			delta: "F32",
+			cast: null,
+			out: "F16",
+		} as const;
+		const spec: AddSpec = { ...mixed, subtract: false };
 		expect(() =>
 			kernel.add(spec, Buffer.alloc(4), Buffer.alloc(4), Buffer.alloc(4)),
 		).toThrow(RangeError);

@@ -4,9 +4,9 @@
 #include <node_api.h>
 
 // Raised whenever the functions or their arguments change; the loader refuses any other.
-#define INTERFACE_VERSION 1
+#define INTERFACE_VERSION 2
 
-#define ARGUMENTS 9
+#define ARGUMENTS 10
 
 typedef struct {
 	uint8_t *data;
@@ -45,12 +45,12 @@ static int level_count(void) {
 	return count;
 }
 
-// add(level, baseType, deltaType, cast, outType, base, delta, out, counts): counts gets two numbers
+// add(level, baseType, deltaType, cast, outType, subtract, base, delta, out, counts): counts gets two numbers
 static napi_value add(napi_env env, napi_callback_info info) {
 	size_t given = ARGUMENTS;
 	napi_value argument[ARGUMENTS];
 	if (napi_get_cb_info(env, info, &given, argument, NULL, NULL) != napi_ok || given != ARGUMENTS)
-		return refuse(env, "nine arguments are needed");
+		return refuse(env, "ten arguments are needed");
 	int level_index;
 	spec what;
 	if (!get_int(env, argument[0], 0, level_count() - 1, &level_index)) return refuse(env, "no such level");
@@ -58,16 +58,19 @@ static napi_value add(napi_env env, napi_callback_info info) {
 		!get_int(env, argument[3], NO_CAST, DTYPE_COUNT - 1, &what.cast) || !get_int(env, argument[4], 0, DTYPE_COUNT - 1, &what.out))
 		return refuse(env, "no such dtype");
 	bytes base, delta, out, count_to;
-	if (!get_bytes(env, argument[5], napi_uint8_array, &base) || !get_bytes(env, argument[6], napi_uint8_array, &delta) ||
-		!get_bytes(env, argument[7], napi_uint8_array, &out))
+	int subtract;
+	if (!get_int(env, argument[5], 0, 1, &subtract)) return refuse(env, "subtract must be 0 or 1");
+	uint32_t sign = subtract ? SIGNS : 0;
+	if (!get_bytes(env, argument[6], napi_uint8_array, &base) || !get_bytes(env, argument[7], napi_uint8_array, &delta) ||
+		!get_bytes(env, argument[8], napi_uint8_array, &out))
 		return refuse(env, "operands and result must be Uint8Arrays");
-	if (!get_bytes(env, argument[8], napi_float64_array, &count_to) || count_to.length != 2)
+	if (!get_bytes(env, argument[9], napi_float64_array, &count_to) || count_to.length != 2)
 		return refuse(env, "the counts need a Float64Array of two");
 	size_t count = out.length / width_of(what.out);
 	if (count * width_of(what.out) != out.length || count * width_of(what.base) != base.length || count * width_of(what.delta) != delta.length)
 		return refuse(env, "operands and result must hold the same number of whole elements");
 	if (overlap(out, base) || overlap(out, delta)) return refuse(env, "the result must not lie over an operand");
-	counts total = add_arrays(levels()[level_index], what, base.data, delta.data, out.data, count);
+	counts total = add_arrays(levels()[level_index], what, sign, base.data, delta.data, out.data, count);
 	memcpy(count_to.data, &total, sizeof total);
 	return NULL;
 }

@@ -12,16 +12,18 @@ extern const level scalar_level;
 		size_t bytes = (count - i) * (width);                                                                    \
 		memcpy(a, base + i * (width), bytes);                                                                    \
 		memcpy(b, delta + i * (width), bytes);                                                                   \
-		suspicious |= add(a, b, c, lanes);                                                                       \
+		suspicious |= add(a, b, c, lanes, sign);                                                                       \
 		memcpy(out + i * (width), c, bytes);                                                                     \
 	}
 
-static int f16_neon(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+static int f16_neon(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	const uint8x16_t flip = vreinterpretq_u8_u32(vdupq_n_u32(sign));
 	const uint16x8_t exponent = vdupq_n_u16(0x7c00), magnitude = vdupq_n_u16(0x7fff);
 	uint16x8_t seen = vdupq_n_u16(0);
 	size_t i = 0;
 	for (; i + 8 <= count; i += 8) {
-		float16x8_t x = vreinterpretq_f16_u8(vld1q_u8(base + 2 * i)), y = vreinterpretq_f16_u8(vld1q_u8(delta + 2 * i));
+		float16x8_t x = vreinterpretq_f16_u8(veorq_u8(vld1q_u8(base + 2 * i), flip));
+		float16x8_t y = vreinterpretq_f16_u8(vld1q_u8(delta + 2 * i));
 		float32x4_t low = vaddq_f32(vcvt_f32_f16(vget_low_f16(x)), vcvt_f32_f16(vget_low_f16(y)));
 		float32x4_t high = vaddq_f32(vcvt_f32_f16(vget_high_f16(x)), vcvt_f32_f16(vget_high_f16(y)));
 		uint16x8_t sum = vreinterpretq_u16_f16(vcombine_f16(vcvt_f16_f32(low), vcvt_f16_f32(high)));
@@ -41,13 +43,15 @@ static inline uint32x4_t round_bf16(float32x4_t value) {
 	return vbslq_u32(vceqq_f32(value, value), rounded, vdupq_n_u32(0x7fc00000));
 }
 
-static int bf16_neon(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+static int bf16_neon(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	const uint8x16_t flip = vreinterpretq_u8_u32(vdupq_n_u32(sign));
 	const uint32x4_t upper = vdupq_n_u32(0xffff0000);
 	const uint16x8_t exponent = vdupq_n_u16(0x7f80);
 	uint16x8_t seen = vdupq_n_u16(0);
 	size_t i = 0;
 	for (; i + 8 <= count; i += 8) {
-		uint32x4_t x = vreinterpretq_u32_u8(vld1q_u8(base + 2 * i)), y = vreinterpretq_u32_u8(vld1q_u8(delta + 2 * i));
+		uint32x4_t x = vreinterpretq_u32_u8(veorq_u8(vld1q_u8(base + 2 * i), flip));
+		uint32x4_t y = vreinterpretq_u32_u8(vld1q_u8(delta + 2 * i));
 		uint32x4_t odd =
 			round_bf16(vaddq_f32(vreinterpretq_f32_u32(vandq_u32(x, upper)), vreinterpretq_f32_u32(vandq_u32(y, upper))));
 		uint32x4_t even =
@@ -61,12 +65,14 @@ static int bf16_neon(const uint8_t *base, const uint8_t *delta, uint8_t *out, si
 	return suspicious;
 }
 
-static int f32_neon(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+static int f32_neon(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	const uint8x16_t flip = vreinterpretq_u8_u32(vdupq_n_u32(sign & 0x80000000));
 	const uint32x4_t exponent = vdupq_n_u32(0x7f800000);
 	uint32x4_t seen = vdupq_n_u32(0);
 	size_t i = 0;
 	for (; i + 4 <= count; i += 4) {
-		float32x4_t sum = vaddq_f32(vreinterpretq_f32_u8(vld1q_u8(base + 4 * i)), vreinterpretq_f32_u8(vld1q_u8(delta + 4 * i)));
+		float32x4_t x = vreinterpretq_f32_u8(veorq_u8(vld1q_u8(base + 4 * i), flip));
+		float32x4_t sum = vaddq_f32(x, vreinterpretq_f32_u8(vld1q_u8(delta + 4 * i)));
 		uint32x4_t bits = vbslq_u32(vceqq_f32(sum, sum), vreinterpretq_u32_f32(sum), vdupq_n_u32(0x7fc00000));
 		seen = vorrq_u32(seen, vceqq_u32(vandq_u32(bits, exponent), exponent));
 		vst1q_u8(out + 4 * i, vreinterpretq_u8_u32(bits));

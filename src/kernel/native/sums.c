@@ -48,7 +48,9 @@ static void encode(int dtype, const float *from, uint8_t *to, size_t count) {
 	}
 }
 
-static void add_mixed(spec what, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+static inline float flip(float value, uint32_t sign) { return float_of(bits_of(value) ^ (sign & 0x80000000)); }
+
+static void add_mixed(spec what, uint32_t sign, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
 	float a[RUN], b[RUN];
 	decode(what.base, base, a, count);
 	decode(what.delta, delta, b, count);
@@ -60,9 +62,9 @@ static void add_mixed(spec what, const uint8_t *base, const uint8_t *delta, uint
 	// type twice is rounding it once (Figueroa 1995); other sums must not be rounded to nearest twice.
 	bool exact_enough = what.out == F32 || (base_type == what.out && delta_type == what.out);
 	if (exact_enough)
-		for (size_t i = 0; i < count; i++) a[i] += b[i];
+		for (size_t i = 0; i < count; i++) a[i] = flip(a[i], sign) + b[i];
 	else
-		for (size_t i = 0; i < count; i++) a[i] = add_to_odd(a[i], b[i]);
+		for (size_t i = 0; i < count; i++) a[i] = add_to_odd(flip(a[i], sign), b[i]);
 	encode(what.out, a, out, count);
 }
 
@@ -76,7 +78,8 @@ static void count_run(spec what, const uint8_t *base, const uint8_t *delta, cons
 	}
 }
 
-counts add_arrays(const level *fast, spec what, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+counts add_arrays(
+	const level *fast, spec what, uint32_t sign, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
 	counts total = {0, 0};
 	bool same = what.base == what.out && what.delta == what.out && (what.cast == NO_CAST || what.cast == what.out);
 	for (size_t first = 0; first < count; first += RUN) {
@@ -84,23 +87,23 @@ counts add_arrays(const level *fast, spec what, const uint8_t *base, const uint8
 		const uint8_t *a = base + first * width_of(what.base), *b = delta + first * width_of(what.delta);
 		uint8_t *c = out + first * width_of(what.out);
 		int suspicious = 1;
-		if (same) suspicious = fast->add[what.out](a, b, c, length);
-		else add_mixed(what, a, b, c, length);
+		if (same) suspicious = fast->add[what.out](a, b, c, length, sign);
+		else add_mixed(what, sign, a, b, c, length);
 		if (suspicious) count_run(what, a, b, c, length, &total);
 	}
 	return total;
 }
 
-static int add_f16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
-	add_mixed((spec){F16, F16, NO_CAST, F16}, base, delta, out, count);
+static int add_f16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	add_mixed((spec){F16, F16, NO_CAST, F16}, sign, base, delta, out, count);
 	return 1;
 }
-static int add_bf16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
-	add_mixed((spec){BF16, BF16, NO_CAST, BF16}, base, delta, out, count);
+static int add_bf16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	add_mixed((spec){BF16, BF16, NO_CAST, BF16}, sign, base, delta, out, count);
 	return 1;
 }
-static int add_f32(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
-	add_mixed((spec){F32, F32, NO_CAST, F32}, base, delta, out, count);
+static int add_f32(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	add_mixed((spec){F32, F32, NO_CAST, F32}, sign, base, delta, out, count);
 	return 1;
 }
 

@@ -14,9 +14,13 @@ typedef struct {
 	int base, delta, cast, out;
 } spec;
 
-// Adds `count` elements of one type, as fast as the machine can.
+// The signs of two half floats; the upper one is that of a binary32.
+#define SIGNS 0x80008000u
+
+// Adds `count` elements of one type, as fast as the machine can, those of the base with the bits of `sign`
+// turned over: for binary32 the upper half of it is meant.
 // Returns nonzero where a result may not be finite, so that the caller counts.
-typedef int (*adder)(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count);
+typedef int (*adder)(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign);
 
 typedef struct {
 	const char *name;
@@ -28,7 +32,8 @@ const level *const *levels(void);
 
 size_t width_of(int dtype);
 
-// Adds and counts; `fast` is used where it serves the spec.
-counts add_arrays(const level *fast, spec what, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count);
+// Adds and counts; `fast` is used where it serves the spec. `sign`: 0, or SIGNS to take the base from the delta.
+counts add_arrays(
+	const level *fast, spec what, uint32_t sign, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count);
 
 #endif

@@ -22,17 +22,18 @@ extern const level scalar_level;
 		size_t bytes = (count - i) * (width);                                                                    \
 		memcpy(a, base + i * (width), bytes);                                                                    \
 		memcpy(b, delta + i * (width), bytes);                                                                   \
-		suspicious |= add(a, b, c, lanes);                                                                       \
+		suspicious |= add(a, b, c, lanes, sign);                                                                       \
 		memcpy(out + i * (width), c, bytes);                                                                     \
 	}
 
-FOR_AVX2 static int f16_avx2(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+FOR_AVX2 static int f16_avx2(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	const __m256i flip = _mm256_set1_epi32((int)sign);
 	const __m256i exponent = _mm256_set1_epi16(0x7c00), magnitude = _mm256_set1_epi16(0x7fff);
 	const __m256i nan = _mm256_set1_epi16(0x7e00);
 	__m256i seen = _mm256_setzero_si256();
 	size_t i = 0;
 	for (; i + 16 <= count; i += 16) {
-		__m256i x = _mm256_loadu_si256((const __m256i *)(base + 2 * i));
+		__m256i x = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(base + 2 * i)), flip);
 		__m256i y = _mm256_loadu_si256((const __m256i *)(delta + 2 * i));
 		__m256 low = _mm256_add_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(x)), _mm256_cvtph_ps(_mm256_castsi256_si128(y)));
 		__m256 high =
@@ -57,12 +58,13 @@ FOR_AVX2 static inline __m256i round_bf16_avx2(__m256 value) {
 	return _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc00000), is_nan);
 }
 
-FOR_AVX2 static int bf16_avx2(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+FOR_AVX2 static int bf16_avx2(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	const __m256i flip = _mm256_set1_epi32((int)sign);
 	const __m256i upper = _mm256_set1_epi32((int)0xffff0000), exponent = _mm256_set1_epi16(0x7f80);
 	__m256i seen = _mm256_setzero_si256();
 	size_t i = 0;
 	for (; i + 16 <= count; i += 16) {
-		__m256i x = _mm256_loadu_si256((const __m256i *)(base + 2 * i));
+		__m256i x = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(base + 2 * i)), flip);
 		__m256i y = _mm256_loadu_si256((const __m256i *)(delta + 2 * i));
 		// Even and odd elements apart: no shuffles, the upper half of a lane is in its place already.
 		__m256i odd = round_bf16_avx2(
@@ -78,13 +80,15 @@ FOR_AVX2 static int bf16_avx2(const uint8_t *base, const uint8_t *delta, uint8_t
 	return suspicious;
 }
 
-FOR_AVX2 static int f32_avx2(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+FOR_AVX2 static int f32_avx2(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	const __m256 flip = _mm256_castsi256_ps(_mm256_set1_epi32((int)(sign & 0x80000000)));
 	const __m256i exponent = _mm256_set1_epi32(0x7f800000);
 	const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
 	__m256i seen = _mm256_setzero_si256();
 	size_t i = 0;
 	for (; i + 8 <= count; i += 8) {
-		__m256 sum = _mm256_add_ps(_mm256_loadu_ps((const float *)(base + 4 * i)), _mm256_loadu_ps((const float *)(delta + 4 * i)));
+		__m256 x = _mm256_xor_ps(_mm256_loadu_ps((const float *)(base + 4 * i)), flip);
+		__m256 sum = _mm256_add_ps(x, _mm256_loadu_ps((const float *)(delta + 4 * i)));
 		sum = _mm256_blendv_ps(sum, nan, _mm256_cmp_ps(sum, sum, _CMP_UNORD_Q));
 		seen = _mm256_or_si256(seen, _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_castps_si256(sum), exponent), exponent));
 		_mm256_storeu_ps((float *)(out + 4 * i), sum);
@@ -94,14 +98,16 @@ FOR_AVX2 static int f32_avx2(const uint8_t *base, const uint8_t *delta, uint8_t 
 	return suspicious;
 }
 
-FOR_AVX512 static int f16_avx512(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+FOR_AVX512 static int f16_avx512(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	const __m256i flip = _mm256_set1_epi32((int)sign);
 	const __m512i exponent = _mm512_set1_epi16(0x7c00), magnitude = _mm512_set1_epi16(0x7fff);
 	__mmask32 seen = 0;
 	size_t i = 0;
 	for (; i + 32 <= count; i += 32) {
-		const __m256i *x = (const __m256i *)(base + 2 * i), *y = (const __m256i *)(delta + 2 * i);
-		__m512 low = _mm512_add_ps(_mm512_cvtph_ps(_mm256_loadu_si256(x)), _mm512_cvtph_ps(_mm256_loadu_si256(y)));
-		__m512 high = _mm512_add_ps(_mm512_cvtph_ps(_mm256_loadu_si256(x + 1)), _mm512_cvtph_ps(_mm256_loadu_si256(y + 1)));
+		const __m256i *from = (const __m256i *)(base + 2 * i), *y = (const __m256i *)(delta + 2 * i);
+		__m256i x0 = _mm256_xor_si256(_mm256_loadu_si256(from), flip), x1 = _mm256_xor_si256(_mm256_loadu_si256(from + 1), flip);
+		__m512 low = _mm512_add_ps(_mm512_cvtph_ps(x0), _mm512_cvtph_ps(_mm256_loadu_si256(y)));
+		__m512 high = _mm512_add_ps(_mm512_cvtph_ps(x1), _mm512_cvtph_ps(_mm256_loadu_si256(y + 1)));
 		__m512i sum = _mm512_inserti64x4(
 			_mm512_castsi256_si512(_mm512_cvtps_ph(low, _MM_FROUND_TO_NEAREST_INT)), _mm512_cvtps_ph(high, _MM_FROUND_TO_NEAREST_INT), 1);
 		__mmask32 is_nan = _mm512_cmpgt_epi16_mask(_mm512_and_si512(sum, magnitude), exponent);
@@ -121,12 +127,13 @@ FOR_AVX512 static inline __m512i round_bf16_avx512(__m512 value) {
 	return _mm512_mask_set1_epi32(rounded, _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q), 0x7fc00000);
 }
 
-FOR_AVX512 static int bf16_avx512(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+FOR_AVX512 static int bf16_avx512(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
+	const __m512i flip = _mm512_set1_epi32((int)sign);
 	const __m512i upper = _mm512_set1_epi32((int)0xffff0000), exponent = _mm512_set1_epi16(0x7f80);
 	__mmask32 seen = 0;
 	size_t i = 0;
 	for (; i + 32 <= count; i += 32) {
-		__m512i x = _mm512_loadu_si512(base + 2 * i), y = _mm512_loadu_si512(delta + 2 * i);
+		__m512i x = _mm512_xor_si512(_mm512_loadu_si512(base + 2 * i), flip), y = _mm512_loadu_si512(delta + 2 * i);
 		__m512i odd = round_bf16_avx512(
 			_mm512_add_ps(_mm512_castsi512_ps(_mm512_and_si512(x, upper)), _mm512_castsi512_ps(_mm512_and_si512(y, upper))));
 		__m512i even = round_bf16_avx512(

@@ -7,6 +7,8 @@ const F16: i32 = 0;
 const BF16: i32 = 1;
 const F32: i32 = 2;
 const NO_CAST: i32 = -1;
+/** The signs of two half floats; the upper one is that of a binary32. */
+const SIGNS: i32 = 0x80008000;
 
 /** So many elements are looked at again where one of their sums may not be finite. */
 const RUN: i32 = 2048;
@@ -158,8 +160,10 @@ function addMixed(
 	cast: i32,
 	out: usize,
 	outType: i32,
+	sign: i32,
 	count: i32,
 ): bool {
+	const flip = i32x4.splat(sign & 0x80000000);
 	const baseWidth = widthOf(baseType),
 		deltaWidth = widthOf(deltaType),
 		outWidth = widthOf(outType);
@@ -171,7 +175,10 @@ function addMixed(
 	let seen = i32x4.splat(0);
 	let i = 0;
 	for (; i + 4 <= count; i += 4) {
-		const x = cast4(cast, load4(baseType, base + i * baseWidth));
+		const x = v128.xor(
+			cast4(cast, load4(baseType, base + i * baseWidth)),
+			flip,
+		);
 		const y = cast4(cast, load4(deltaType, delta + i * deltaWidth));
 		const sum = encode4(outType, sum4(odd, x, y));
 		seen = v128.or(seen, mayBeInfinite(outType, sum));
@@ -179,7 +186,10 @@ function addMixed(
 		else v128.store_lane<u64>(out + i * 2, i16x8.narrow_i32x4_u(sum, sum), 0);
 	}
 	for (; i < count; i++) {
-		const x = cast4(cast, load1(baseType, base + i * baseWidth));
+		const x = v128.xor(
+			cast4(cast, load1(baseType, base + i * baseWidth)),
+			flip,
+		);
 		const y = cast4(cast, load1(deltaType, delta + i * deltaWidth));
 		const sum = encode4(outType, sum4(odd, x, y));
 		seen = v128.or(seen, mayBeInfinite(outType, sum));
@@ -197,10 +207,17 @@ function load1(dtype: i32, at: usize): v128 {
 }
 
 // Both operands and the result of one type: the common cases, without a choice in the loop. `count` is a
-// multiple of eight.
+// multiple of eight. The bits of `sign` are turned over in the base's operand.
 
-function addF16(base: usize, delta: usize, out: usize, count: i32): bool {
-	const exponent = i16x8.splat(0x7c00);
+function addF16(
+	base: usize,
+	delta: usize,
+	out: usize,
+	sign: i32,
+	count: i32,
+): bool {
+	const flip = i32x4.splat(sign & 0x80000000),
+		exponent = i16x8.splat(0x7c00);
 	let seen = i32x4.splat(0);
 	for (
 		let end = out + count * 2;
@@ -209,13 +226,13 @@ function addF16(base: usize, delta: usize, out: usize, count: i32): bool {
 	) {
 		const low = encodeF16(
 			f32x4.add(
-				decodeF16(v128.load_ext<u16>(base)),
+				v128.xor(decodeF16(v128.load_ext<u16>(base)), flip),
 				decodeF16(v128.load_ext<u16>(delta)),
 			),
 		);
 		const high = encodeF16(
 			f32x4.add(
-				decodeF16(v128.load_ext<u16>(base, 8)),
+				v128.xor(decodeF16(v128.load_ext<u16>(base, 8)), flip),
 				decodeF16(v128.load_ext<u16>(delta, 8)),
 			),
 		);
@@ -226,8 +243,15 @@ function addF16(base: usize, delta: usize, out: usize, count: i32): bool {
 	return v128.any_true(seen);
 }
 
-function addBF16(base: usize, delta: usize, out: usize, count: i32): bool {
-	const upper = i32x4.splat(0xffff0000),
+function addBF16(
+	base: usize,
+	delta: usize,
+	out: usize,
+	sign: i32,
+	count: i32,
+): bool {
+	const flip = i32x4.splat(sign),
+		upper = i32x4.splat(0xffff0000),
 		exponent = i16x8.splat(0x7f80);
 	let seen = i32x4.splat(0);
 	for (
@@ -235,7 +259,7 @@ function addBF16(base: usize, delta: usize, out: usize, count: i32): bool {
 		out < end;
 		out += 16, base += 16, delta += 16
 	) {
-		const x = v128.load(base),
+		const x = v128.xor(v128.load(base), flip),
 			y = v128.load(delta);
 		// Even and odd elements apart: the high parts of the lanes are in their places already.
 		const odd = roundBF16(f32x4.add(v128.and(x, upper), v128.and(y, upper)));
@@ -247,15 +271,23 @@ function addBF16(base: usize, delta: usize, out: usize, count: i32): bool {
 	return v128.any_true(seen);
 }
 
-function addF32(base: usize, delta: usize, out: usize, count: i32): bool {
-	const exponent = i32x4.splat(0x7f800000);
+function addF32(
+	base: usize,
+	delta: usize,
+	out: usize,
+	sign: i32,
+	count: i32,
+): bool {
+	const flip = i32x4.splat(sign & 0x80000000),
+		exponent = i32x4.splat(0x7f800000);
 	let seen = i32x4.splat(0);
 	for (
 		let end = out + count * 4;
 		out < end;
 		out += 16, base += 16, delta += 16
 	) {
-		const sum = canonicalF32(f32x4.add(v128.load(base), v128.load(delta)));
+		const x = v128.xor(v128.load(base), flip);
+		const sum = canonicalF32(f32x4.add(x, v128.load(delta)));
 		seen = v128.or(seen, i32x4.eq(v128.and(sum, exponent), exponent));
 		v128.store(out, sum);
 	}
@@ -267,11 +299,12 @@ function addSame(
 	delta: usize,
 	out: usize,
 	dtype: i32,
+	sign: i32,
 	count: i32,
 ): bool {
-	if (dtype == F16) return addF16(base, delta, out, count);
-	if (dtype == BF16) return addBF16(base, delta, out, count);
-	return addF32(base, delta, out, count);
+	if (dtype == F16) return addF16(base, delta, out, sign, count);
+	if (dtype == BF16) return addBF16(base, delta, out, sign, count);
+	return addF32(base, delta, out, sign, count);
 }
 
 function isFinite(dtype: i32, at: usize): bool {
@@ -300,7 +333,10 @@ function countRun(
 	}
 }
 
-/** Add `count` elements at any addresses; the counts can be asked for afterwards. */
+/**
+ * Add `count` elements at any addresses, or take the base's from the delta's; the counts can be asked for
+ * afterwards.
+ */
 export function add(
 	base: usize,
 	baseType: i32,
@@ -310,7 +346,9 @@ export function add(
 	out: usize,
 	outType: i32,
 	count: i32,
+	subtract: bool,
 ): void {
+	const sign = subtract ? SIGNS : 0;
 	nonFinite = 0;
 	overflowed = 0;
 	const same =
@@ -323,7 +361,7 @@ export function add(
 			y = delta + first * widthOf(deltaType),
 			z = out + first * widthOf(outType);
 		const whole = same ? length & ~7 : 0;
-		let suspicious = same && addSame(x, y, z, outType, whole);
+		let suspicious = same && addSame(x, y, z, outType, sign, whole);
 		const skip = whole * widthOf(outType);
 		if (whole < length)
 			suspicious =
@@ -335,6 +373,7 @@ export function add(
 					cast,
 					z + skip,
 					outType,
+					sign,
 					length - whole,
 				) || suspicious;
 		if (suspicious) countRun(x, baseType, y, deltaType, z, outType, length);

@@ -1,0 +1,101 @@
+import type { Argv } from "yargs";
+import {
+	CONVENTIONS,
+	type ConventionId,
+	FLOAT_DTYPES,
+	type FloatDtype,
+	type MakeOptions,
+	type MakeReport,
+	make,
+	printable,
+} from "../index.ts";
+import { formatBytes, plural } from "./format.ts";
+import { tellPerformance } from "./performance.ts";
+import { openProgress } from "./progress.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** So many tensors are named that do not come back as they were. */
+const LISTED = 10;
+
+/** What to make, as flags. */
+export function makeOptions<T>(y: Argv<T>) {
+	return y
+		.option("base", {
+			type: "string",
+			demandOption: true,
+			requiresArg: true,
+			describe: "the base model",
+		})
+		.option("target", {
+			type: "string",
+			demandOption: true,
+			requiresArg: true,
+			describe: "the model that base and delta shall give",
+		})
+		.option("convention", {
+			choices: Object.keys(CONVENTIONS) as ConventionId[],
+			demandOption: true,
+			describe: "the one the delta will be merged with",
+		})
+		.option("dtype", {
+			choices: FLOAT_DTYPES as readonly FloatDtype[],
+			coerce: (dtype: string | undefined) =>
+				dtype?.toUpperCase() as FloatDtype | undefined,
+			describe: "if the merge will be given --dtype: the same",
+		});
+}
+
+export async function makeCommand(
+	options: MakeOptions,
+	terminal: Terminal,
+	signal: AbortSignal,
+): Promise<number> {
+	const progress = openProgress(terminal);
+	const started = performance.now();
+	const { base, target, out, convention, dtype, allowNonFinite } = options;
+	const { kernel, threads, memory, directIo, inputSums } = options;
+	const report = await make({
+		...{ base, target, out, convention, dtype, allowNonFinite },
+		...{ kernel, threads, memory, directIo, inputSums },
+		signal,
+		onProgress: (at) => progress.update(at),
+	}).finally(() => progress.stop());
+	const seconds = (performance.now() - started) / 1000;
+	const { manifest, warnings, performance: used, restoration } = report;
+	for (const warning of warnings) terminal.warn(warning);
+	const bytes = manifest.outputs.reduce((sum, f) => sum + f.byteLength, 0);
+	terminal.result(
+		`${terminal.paint("green", "made")} ${out}: ${plural(manifest.outputs.length, "file")}, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${formatBytes(bytes / seconds)}/s)`,
+	);
+	terminal.result(describeRestoration(report));
+	for (const line of listUnrestored(report)) terminal.note(line);
+	terminal.note(
+		`convention ${manifest.convention}: ${manifest.sums.join(", ")}; to be merged as ${restoration.sums.join(", ")}`,
+	);
+	if (terminal.options.verbose) tellPerformance(used, terminal);
+	const { elements } = report;
+	terminal.document({
+		...{ ok: true, out, manifest, restoration, elements, warnings },
+		performance: used,
+	});
+	return 0;
+}
+
+function describeRestoration({ restoration, elements }: MakeReport): string {
+	const { elements: lost, maxUlp, tensors } = restoration;
+	return lost === 0
+		? `a merge gives back every one of ${plural(elements, "parameter")} exactly`
+		: `a merge does not give back ${lost.toLocaleString("en")} of ${plural(elements, "parameter")} exactly, in ${plural(tensors.length, "tensor")}: up to ${maxUlp.toLocaleString("en")} ulp from the target`;
+}
+
+function listUnrestored({ restoration: { tensors } }: MakeReport): string[] {
+	const most = [...tensors].sort((a, b) => b.elements - a.elements);
+	const lines = most
+		.slice(0, LISTED)
+		.map(
+			({ tensor, elements, maxUlp }) =>
+				`  ${printable(tensor)}: ${elements.toLocaleString("en")}, up to ${maxUlp.toLocaleString("en")} ulp`,
+		);
+	const more = most.length - LISTED;
+	return more > 0 ? [...lines, `  … and ${more} more`] : lines;
+}
