@@ -25,24 +25,16 @@ export function planAuto(
 	delta: CheckpointLayout,
 	options: PlanOptions,
 ): Planned {
-	const seen = lookAt(base, delta);
 	const candidates: Planned[] = [];
-	const refusals: unknown[] = [];
-	for (const id of CONVENTION_IDS) {
-		const { expects }: Convention = CONVENTIONS[id];
-		if (expects === null || !agrees(expects, seen)) continue;
+	for (const id of likely(lookAt(base, delta)))
 		try {
 			candidates.push(planMerge(base, delta, id, options));
 		} catch (error) {
 			if (!(error instanceof MismatchError)) throw error;
-			refusals.push(error);
 		}
-	}
 	const [first, ...others] = candidates;
-	if (first === undefined) {
-		if (refusals.length > 0) throw refusals.at(-1);
-		return planMerge(base, delta, "add", options);
-	}
+	// What nobody published in this form is a plain sum, or else its refusal says best what is wrong.
+	if (first === undefined) return planMerge(base, delta, "add", options);
 	const different = others.filter(
 		({ plan }) => work(plan) !== work(first.plan),
 	);
@@ -54,8 +46,19 @@ export function planAuto(
 interface Seen {
 	/** type of most of the delta's bytes */
 	dtype: Dtype | null;
-	grown: boolean;
+	/** rows of its embeddings beyond the base's */
+	newRows: number;
 	names: readonly string[];
+}
+
+/** Those whose deltas look like this one; where a name is found that only one kind has, that kind alone. */
+function likely(seen: Seen): ConventionId[] {
+	const ids = CONVENTION_IDS.filter((id) => {
+		const { expects }: Convention = CONVENTIONS[id];
+		return expects !== null && agrees(expects, seen);
+	});
+	const named = ids.filter((id) => CONVENTIONS[id].expects?.name);
+	return named.length > 0 ? named : ids;
 }
 
 function lookAt(base: CheckpointLayout, delta: CheckpointLayout): Seen {
@@ -63,20 +66,31 @@ function lookAt(base: CheckpointLayout, delta: CheckpointLayout): Seen {
 	for (const { dtype, byteLength } of delta.tensors.values())
 		byteLengths.set(dtype, (byteLengths.get(dtype) ?? 0) + byteLength);
 	const [most] = [...byteLengths].sort(([, a], [, b]) => b - a);
-	const rowsOf = ({ tensors }: CheckpointLayout) =>
+	const shapeOf = ({ tensors }: CheckpointLayout) =>
 		[...tensors].find(([name]) => name.endsWith("embed_tokens.weight"))?.[1]
 			.shape ?? [];
+	const [ours, theirs] = [shapeOf(base), shapeOf(delta)];
 	return {
 		dtype: most?.[0] ?? null,
-		grown: hasMoreRows(rowsOf(delta), rowsOf(base)),
+		newRows: hasMoreRows(theirs, ours) ? (theirs[0] ?? 0) - (ours[0] ?? 0) : 0,
 		names: [...delta.tensors.keys()],
 	};
 }
 
+const GROWN: Record<
+	NonNullable<Evidence["grown"]>,
+	(newRows: number) => boolean
+> = {
+	none: (newRows) => newRows === 0,
+	one: (newRows) => newRows === 1,
+	some: (newRows) => newRows > 0,
+	several: (newRows) => newRows > 1,
+};
+
 function agrees({ dtype, grown, name }: Evidence, seen: Seen): boolean {
 	return (
-		(dtype === null || dtype === seen.dtype) &&
-		(grown === null || grown === seen.grown) &&
+		dtype === seen.dtype &&
+		(grown === null || GROWN[grown](seen.newRows)) &&
 		(name === null || seen.names.some((each) => each.includes(name)))
 	);
 }

@@ -59,10 +59,10 @@ export interface Convention {
 
 /** What the headers of a delta show. */
 export interface Evidence {
-	/** type of most of its bytes; null: any */
-	readonly dtype: FloatDtype | null;
-	/** whether its embeddings have more rows than the base's; null: either */
-	readonly grown: boolean | null;
+	/** type of most of its bytes */
+	readonly dtype: FloatDtype;
+	/** how many more rows than the base's its embeddings have; null: any number */
+	readonly grown: "none" | "one" | "some" | "several" | null;
 	/** part of a name that only such deltas have */
 	readonly name: string | null;
 }
@@ -127,7 +127,7 @@ export const CONVENTIONS = {
 		...F16_SAME,
 		summary: "FastChat 0.2 and later (Vicuna v1.1): both sides as F16, F16 out",
 		publishedBy: "lmsys/vicuna-{7b,13b}-delta-v1.1, ChatYuan-7B, ChatAlpaca",
-		expects: { dtype: "F16", grown: false, name: null },
+		expects: { dtype: "F16", grown: "none", name: null },
 	},
 	"fastchat-lowmem": {
 		...F16_SAME,
@@ -171,7 +171,7 @@ export const CONVENTIONS = {
 			"FastChat to 0.1.10 (Vicuna v0): F16, the base grown by rows of zeros",
 		publishedBy:
 			"lmsys/vicuna-{7b,13b}-delta-v0, GanjinZero/wombat-7b-delta, FreedomIntelligence/chimera-*-delta",
-		expects: { dtype: "F16", grown: true, name: null },
+		expects: { dtype: "F16", grown: "one", name: null },
 	},
 	"stable-vicuna": {
 		...F16_ZERO,
@@ -184,13 +184,13 @@ export const CONVENTIONS = {
 		publishedBy: "OFA-Sys/expertllama-7b-delta",
 		cast: "F32",
 		out: "F32",
-		expects: { dtype: "F16", grown: true, name: null },
+		expects: { dtype: "F16", grown: "some", name: null },
 	},
 	alpaca: {
 		...F32_MEAN,
 		summary: "Stanford Alpaca: F32, the base grown by the mean of its rows",
 		publishedBy: "tatsu-lab/alpaca-7b-wdiff",
-		expects: { dtype: "F32", grown: true, name: null },
+		expects: { dtype: "F32", grown: "one", name: null },
 	},
 	wizardlm: {
 		...F32_MEAN,
@@ -229,7 +229,7 @@ export const CONVENTIONS = {
 		summary: "Gisting: F32, the row of <GIST> zero in the base",
 		publishedBy: "jayelm/llama-7b-{gist,pos_control,neg_control}-1",
 		grow: "zero",
-		expects: { dtype: "F32", grown: true, name: null },
+		expects: { dtype: "F32", grown: "one", name: null },
 	},
 	knowlm: {
 		...F32_MEAN,
@@ -237,7 +237,7 @@ export const CONVENTIONS = {
 		summary: "KnowLM (ZhiXi, CaMA): F32, no growth",
 		publishedBy: "zjunlp/zhixi-13b-diff",
 		grow: "none",
-		expects: { dtype: "F32", grown: false, name: null },
+		expects: { dtype: "F32", grown: "none", name: null },
 	},
 	"alpaca-farm": {
 		...F32_MEAN,
@@ -248,7 +248,7 @@ export const CONVENTIONS = {
 		grow: "pad",
 		verbatimOut: "F32",
 		deltaOnly: "verbatim",
-		expects: { dtype: "F32", grown: true, name: null },
+		expects: { dtype: "F32", grown: "some", name: null },
 	},
 	"alpaca-farm-reward": {
 		...F32_MEAN,
@@ -259,14 +259,14 @@ export const CONVENTIONS = {
 		verbatimOut: "F32",
 		deltaOnly: "verbatim",
 		prefix: "backbone_model.",
-		expects: { dtype: "F32", grown: true, name: "backbone_model." },
+		expects: { dtype: "F32", grown: "some", name: "backbone_model." },
 	},
 	llava: {
 		...F16_SLICE,
 		summary:
 			"LLaVA: F16, added to the rows the base has, the projector the delta's",
 		publishedBy: "liuhaotian/LLaVA-*-delta-v0, -v1-1",
-		expects: { dtype: "F16", grown: true, name: "mm_projector" },
+		expects: { dtype: "F16", grown: "some", name: "mm_projector" },
 	},
 	shikra: {
 		...F16_SLICE,
@@ -296,13 +296,13 @@ export const CONVENTIONS = {
 		verbatim: [],
 		deltaOnly: "verbatim",
 		prefix: "language_model.",
-		expects: { dtype: "F16", grown: true, name: "language_model." },
+		expects: { dtype: "F16", grown: "some", name: "language_model." },
 	},
 	ziya: {
 		...F16_SKIP,
 		summary: "Ziya: F16, embeddings and rotary frequencies the delta's",
 		publishedBy: "IDEA-CCNL/Ziya-LLaMA-13B-v1, -v1.1, -Pretrain-v1",
-		expects: { dtype: "F16", grown: true, name: null },
+		expects: { dtype: "F16", grown: "several", name: null },
 	},
 	huatuogpt: {
 		...F16_SKIP,
@@ -318,7 +318,7 @@ export const CONVENTIONS = {
 		grow: "none",
 		verbatim: ["embed_tokens", "lm_head"],
 		verbatimOut: "F32",
-		expects: { dtype: "F32", grown: false, name: null },
+		expects: { dtype: "F32", grown: "none", name: null },
 	},
 	yulan: {
 		...F32_MEAN,
@@ -339,7 +339,7 @@ export const CONVENTIONS = {
 		cast: "BF16",
 		deltaDtype: "BF16",
 		out: "BF16",
-		expects: { dtype: "BF16", grown: false, name: null },
+		expects: { dtype: "BF16", grown: "none", name: null },
 	},
 	billa: {
 		...F16_SLICE,
@@ -360,7 +360,7 @@ export const CONVENTIONS = {
 		deltaDtype: null,
 		out: null,
 		deltaOnly: "refuse",
-		expects: { dtype: null, grown: false, name: null },
+		expects: null,
 	},
 } as const satisfies Record<string, Convention>;
 

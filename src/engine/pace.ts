@@ -81,8 +81,8 @@ export class Pace {
 	}
 }
 
-const MIN_WINDOW_SECONDS = 0.1;
-const MIN_WINDOW_SLICES = 8;
-/** A gain below this is noise. */
-const WORTH_IT = 1.05;
+const MIN_WINDOW_SECONDS = 0.25;
+const MIN_WINDOW_SLICES = 16;
+/** A gain below this is noise: disks are shared, and one window is often a third faster than the next. */
+const WORTH_IT = 1.2;
 const WINDOWS_SETTLED = 50;

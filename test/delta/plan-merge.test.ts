@@ -260,6 +260,26 @@ describe("auto", () => {
 		);
 	});
 
+	test("takes what a name shows that only one kind of delta has", () => {
+		const base = layout("b", { "model.embed_tokens.weight": ["F16", 4, 2] });
+		const delta = layout("d", {
+			"model.embed_tokens.weight": ["F16", 5, 2],
+			"model.mm_projector.bias": ["F16", 2],
+		});
+		expect(auto(base, delta).plan.convention).toBe("llava");
+	});
+
+	test("takes a plain sum only where no published convention fits", () => {
+		const vicuna: Tensors = {
+			w: ["F16", 9, 9],
+			"model.layers.0.self_attn.rotary_emb.inv_freq": ["F32", 4],
+		};
+		const model = layout("v", vicuna);
+		expect(auto(model, model).plan.convention).toBe("fastchat-v1.1");
+		const doubles = layout("d", { w: ["F64", 9, 9] });
+		expect(auto(doubles, doubles).plan.convention).toBe("add");
+	});
+
 	test("considers only conventions whose deltas are of the delta's type", () => {
 		const base = layout("b", { t: ["F16", 2] });
 		const delta = layout("d", { t: ["BF16", 2] });

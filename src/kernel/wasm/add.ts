@@ -209,6 +209,41 @@ function load1(dtype: i32, at: usize): v128 {
 // Both operands and the result of one type: the common cases, without a choice in the loop. `count` is a
 // multiple of eight. The bits of `sign` are turned over in the base's operand.
 
+/** Finite binary16, sign-extended into four lanes, as binary32; infinities and NaNs become large numbers. */
+function expandF16(halves: v128): v128 {
+	const shifted = v128.and(i32x4.shl(halves, 13), i32x4.splat(0x0fffe000));
+	const normal = i32x4.add(shifted, i32x4.splat(0x38000000));
+	// With exponent 0 that is 2^-15 + x / 2. Twice it less 2^-14 is x there, and more than x everywhere else.
+	const subnormal = f32x4.sub(
+		f32x4.add(normal, normal),
+		f32x4.splat(0.00006103515625),
+	);
+	const sign = v128.and(halves, i32x4.splat(0x80000000));
+	return v128.or(f32x4.pmin(normal, subnormal), sign);
+}
+
+/** Numbers below 2^17 rounded to binary16; those from 65520 on become patterns beyond its largest number. */
+function narrowF16(value: v128): v128 {
+	const magnitude = v128.and(value, i32x4.splat(0x7fffffff));
+	const even = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(1));
+	const normal = i32x4.shr_u(
+		i32x4.add(i32x4.add(magnitude, i32x4.splat(0xfff - 0x38000000)), even),
+		13,
+	);
+	const subnormal = i32x4.sub(
+		f32x4.add(magnitude, f32x4.splat(0.5)),
+		i32x4.splat(0x3f000000),
+	);
+	const half = v128.bitselect(
+		subnormal,
+		normal,
+		i32x4.lt_s(magnitude, i32x4.splat(0x38800000)),
+	);
+	const sign = v128.and(i32x4.shr_u(value, 16), i32x4.splat(0x8000));
+	return v128.or(half, sign);
+}
+
+/** As if all were finite, and once more with care where an operand or a result is not. */
 function addF16(
 	base: usize,
 	delta: usize,
@@ -217,30 +252,31 @@ function addF16(
 	count: i32,
 ): bool {
 	const flip = i32x4.splat(sign & 0x80000000),
-		exponent = i16x8.splat(0x7c00);
-	let seen = i32x4.splat(0);
-	for (
-		let end = out + count * 2;
-		out < end;
-		out += 16, base += 16, delta += 16
-	) {
-		const low = encodeF16(
+		magnitude = i16x8.splat(0x7fff),
+		bytes = <usize>count * 2;
+	let largest = i16x8.splat(0);
+	for (let at: usize = 0; at < bytes; at += 16) {
+		const low = narrowF16(
 			f32x4.add(
-				v128.xor(decodeF16(v128.load_ext<u16>(base)), flip),
-				decodeF16(v128.load_ext<u16>(delta)),
+				v128.xor(expandF16(v128.load_ext<i16>(base + at)), flip),
+				expandF16(v128.load_ext<i16>(delta + at)),
 			),
 		);
-		const high = encodeF16(
+		const high = narrowF16(
 			f32x4.add(
-				v128.xor(decodeF16(v128.load_ext<u16>(base, 8)), flip),
-				decodeF16(v128.load_ext<u16>(delta, 8)),
+				v128.xor(expandF16(v128.load_ext<i16>(base + at, 8)), flip),
+				expandF16(v128.load_ext<i16>(delta + at, 8)),
 			),
 		);
 		const sum = i16x8.narrow_i32x4_u(low, high);
-		seen = v128.or(seen, i16x8.eq(v128.and(sum, exponent), exponent));
-		v128.store(out, sum);
+		largest = i16x8.max_u(largest, v128.and(v128.load(base + at), magnitude));
+		largest = i16x8.max_u(largest, v128.and(v128.load(delta + at), magnitude));
+		largest = i16x8.max_u(largest, v128.and(sum, magnitude));
+		v128.store(out + at, sum);
 	}
-	return v128.any_true(seen);
+	if (!v128.any_true(i16x8.ge_u(largest, i16x8.splat(0x7c00)))) return false;
+	addMixed(base, F16, delta, F16, NO_CAST, out, F16, sign, count);
+	return true;
 }
 
 function addBF16(
