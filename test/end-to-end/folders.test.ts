@@ -229,8 +229,12 @@ describe("the output's place", () => {
 	});
 });
 
-test("case 63: a model merged with itself is warned about", async () => {
-	const { stderr, exitCode } = await mergeWithItself(path.join(LLAMA, "base"));
+test("case 63: a model merged with itself is refused, or else warned about", async () => {
+	const base = path.join(LLAMA, "base");
+	const refused = await mergeWithItself(base);
+	expect(refused.stderr).toContain("base and delta are the same");
+	expect(refused.exitCode).toBe(4);
+	const { stderr, exitCode } = await mergeWithItself(base, "--allow-unlikely");
 	expect(stderr).toContain("base and delta are the same");
 	expect(exitCode).toBe(0);
 });
@@ -240,7 +244,8 @@ test("an output may lie beside a bare weight file", async () => {
 	const file = path.join(folder, "a.safetensors");
 	await copyFile(path.join(EDGES, "base", "model.safetensors"), file);
 	const out = path.join(folder, "out");
-	const flags = ["--base", file, "--delta", file, "--allow-non-finite"];
+	const flags = ["--base", file, "--delta", file];
+	flags.push("--allow-non-finite", "--allow-unlikely");
 	expect((await run(...flags, "--out", out)).exitCode).toBe(0);
 	expect((await run(...flags, "--out", file)).exitCode).toBe(2);
 });
