@@ -24,54 +24,60 @@ export function overflowedCount(): i32 {
 
 // Four elements at a time, as binary32 in the lanes of a vector.
 
-function decodeF16(halves: v128): v128 {
-	// in the low parts of its four lanes
-	const magnitude = v128.and(halves, i32x4.splat(0x7fff));
-	const sign = i32x4.shl(v128.xor(halves, magnitude), 16);
-	const shifted = i32x4.shl(magnitude, 13);
+/** Finite binary16, sign-extended into four lanes, as binary32; infinities and NaNs become large numbers. */
+function expandF16(halves: v128): v128 {
+	const shifted = v128.and(i32x4.shl(halves, 13), i32x4.splat(0x0fffe000));
 	const normal = i32x4.add(shifted, i32x4.splat(0x38000000));
-	// Subnormal: the fraction behind 2^-14, which is then taken away; never slow subnormals of binary32.
+	// With exponent 0 that is 2^-15 + x / 2. Twice it less 2^-14 is x there, and more than x everywhere else.
 	const subnormal = f32x4.sub(
-		i32x4.add(shifted, i32x4.splat(0x38800000)),
+		f32x4.add(normal, normal),
 		f32x4.splat(0.00006103515625),
 	);
-	const special = v128.and(
-		i32x4.gt_s(magnitude, i32x4.splat(0x7bff)),
-		i32x4.splat(0x38000000),
+	const sign = v128.and(halves, i32x4.splat(0x80000000));
+	return v128.or(f32x4.pmin(normal, subnormal), sign);
+}
+
+/** Numbers below 2^17 rounded to binary16; those from 65520 on become patterns beyond its largest number. */
+function narrowF16(value: v128): v128 {
+	const magnitude = v128.and(value, i32x4.splat(0x7fffffff));
+	const even = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(1));
+	const normal = i32x4.shr_u(
+		i32x4.add(i32x4.add(magnitude, i32x4.splat(0xfff - 0x38000000)), even),
+		13,
 	);
-	const isNormal = i32x4.gt_s(magnitude, i32x4.splat(0x3ff));
-	return v128.or(
-		i32x4.add(v128.bitselect(normal, subnormal, isNormal), special),
-		sign,
+	const subnormal = i32x4.sub(
+		f32x4.add(magnitude, f32x4.splat(0.5)),
+		i32x4.splat(0x3f000000),
 	);
+	const half = v128.bitselect(
+		subnormal,
+		normal,
+		i32x4.lt_s(magnitude, i32x4.splat(0x38800000)),
+	);
+	const sign = v128.and(i32x4.shr_u(value, 16), i32x4.splat(0x8000));
+	return v128.or(half, sign);
+}
+
+function decodeF16(halves: v128): v128 {
+	// sign-extended, as above
+	const special = i32x4.gt_s(
+		v128.and(halves, i32x4.splat(0x7fff)),
+		i32x4.splat(0x7bff),
+	);
+	const exponent = v128.and(special, i32x4.splat(0x38000000));
+	return i32x4.add(expandF16(halves), exponent);
 }
 
 function encodeF16(value: v128): v128 {
 	const magnitude = v128.and(value, i32x4.splat(0x7fffffff));
 	const sign = v128.and(i32x4.shr_u(value, 16), i32x4.splat(0x8000));
-	const even = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(1));
-	const rounded = i32x4.add(
-		i32x4.sub(magnitude, i32x4.splat(0x38000000 - 0xfff)),
-		even,
-	);
-	const normal = i32x4.shr_u(rounded, 13);
-	// Below 2^-14: beside one half, binary32 keeps just the places there are.
-	const subnormal = i32x4.sub(
-		f32x4.add(magnitude, f32x4.splat(0.5)),
-		i32x4.splat(0x3f000000),
-	);
-	let half = v128.bitselect(
-		subnormal,
-		normal,
-		i32x4.lt_s(magnitude, i32x4.splat(0x38800000)),
-	);
-	half = v128.bitselect(
-		i32x4.splat(0x7c00),
-		half,
+	const half = v128.bitselect(
+		v128.or(i32x4.splat(0x7c00), sign),
+		narrowF16(value),
 		i32x4.ge_s(magnitude, i32x4.splat(0x477ff000)),
 	);
 	const nan = i32x4.gt_s(magnitude, i32x4.splat(0x7f800000));
-	return v128.bitselect(i32x4.splat(0x7e00), v128.or(half, sign), nan);
+	return v128.bitselect(i32x4.splat(0x7e00), half, nan);
 }
 
 function roundBF16(value: v128): v128 {
@@ -115,13 +121,17 @@ function addToOdd(a: v128, b: v128): v128 {
 }
 
 function load4(dtype: i32, at: usize): v128 {
-	if (dtype == F16) return decodeF16(v128.load_ext<u16>(at));
+	if (dtype == F16) return decodeF16(v128.load_ext<i16>(at));
 	if (dtype == BF16) return i32x4.shl(v128.load_ext<u16>(at), 16);
 	return v128.load(at);
 }
 
+function signExtend(halves: v128): v128 {
+	return i32x4.shr_s(i32x4.shl(halves, 16), 16);
+}
+
 function cast4(cast: i32, value: v128): v128 {
-	if (cast == F16) return decodeF16(encodeF16(value));
+	if (cast == F16) return decodeF16(signExtend(encodeF16(value)));
 	if (cast == BF16) return v128.and(roundBF16(value), i32x4.splat(0xffff0000));
 	return value;
 }
@@ -202,46 +212,12 @@ function addMixed(
 /** One element in all four lanes: for what is left behind the last four. */
 function load1(dtype: i32, at: usize): v128 {
 	if (dtype == F32) return i32x4.splat(load<i32>(at));
-	const half = i32x4.splat(load<u16>(at));
+	const half = i32x4.splat(load<i16>(at));
 	return dtype == F16 ? decodeF16(half) : i32x4.shl(half, 16);
 }
 
 // Both operands and the result of one type: the common cases, without a choice in the loop. `count` is a
 // multiple of eight. The bits of `sign` are turned over in the base's operand.
-
-/** Finite binary16, sign-extended into four lanes, as binary32; infinities and NaNs become large numbers. */
-function expandF16(halves: v128): v128 {
-	const shifted = v128.and(i32x4.shl(halves, 13), i32x4.splat(0x0fffe000));
-	const normal = i32x4.add(shifted, i32x4.splat(0x38000000));
-	// With exponent 0 that is 2^-15 + x / 2. Twice it less 2^-14 is x there, and more than x everywhere else.
-	const subnormal = f32x4.sub(
-		f32x4.add(normal, normal),
-		f32x4.splat(0.00006103515625),
-	);
-	const sign = v128.and(halves, i32x4.splat(0x80000000));
-	return v128.or(f32x4.pmin(normal, subnormal), sign);
-}
-
-/** Numbers below 2^17 rounded to binary16; those from 65520 on become patterns beyond its largest number. */
-function narrowF16(value: v128): v128 {
-	const magnitude = v128.and(value, i32x4.splat(0x7fffffff));
-	const even = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(1));
-	const normal = i32x4.shr_u(
-		i32x4.add(i32x4.add(magnitude, i32x4.splat(0xfff - 0x38000000)), even),
-		13,
-	);
-	const subnormal = i32x4.sub(
-		f32x4.add(magnitude, f32x4.splat(0.5)),
-		i32x4.splat(0x3f000000),
-	);
-	const half = v128.bitselect(
-		subnormal,
-		normal,
-		i32x4.lt_s(magnitude, i32x4.splat(0x38800000)),
-	);
-	const sign = v128.and(i32x4.shr_u(value, 16), i32x4.splat(0x8000));
-	return v128.or(half, sign);
-}
 
 /** As if all were finite, and once more with care where an operand or a result is not. */
 function addF16(
