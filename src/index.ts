@@ -3,11 +3,8 @@ export {
 	type ByteScheme,
 	type ByteSchemeId,
 } from "./delta/byte-schemes.ts";
-export {
-	CONVENTIONS,
-	type ConventionId,
-	GROW_RULES,
-} from "./delta/convention.ts";
+export { GROW_RULES } from "./delta/convention.ts";
+export { CONVENTIONS, type ConventionId } from "./delta/conventions.ts";
 export {
 	type ConventionRow,
 	describeConvention,

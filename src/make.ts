@@ -1,6 +1,6 @@
 import { realpath } from "node:fs/promises";
 import { withCheckpoints } from "./checkpoint/open-checkpoint.ts";
-import { CONVENTION_IDS, type ConventionId } from "./delta/convention.ts";
+import { CONVENTION_IDS, type ConventionId } from "./delta/conventions.ts";
 import type { InputSide } from "./delta/plan.ts";
 import { planMake } from "./delta/plan-make.ts";
 import type { Restoration } from "./engine/manifest.ts";

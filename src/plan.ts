@@ -23,12 +23,8 @@ import {
 	sharedWeights,
 	xorFolders,
 } from "./delta/choose-scheme.ts";
-import {
-	CONVENTION_IDS,
-	type ConventionChanges,
-	type ConventionId,
-	type Side,
-} from "./delta/convention.ts";
+import type { ConventionChanges, Side } from "./delta/convention.ts";
+import { CONVENTION_IDS, type ConventionId } from "./delta/conventions.ts";
 import { INPUT, type MergePlan, planId } from "./delta/plan.ts";
 import { planBytes, wrongKey } from "./delta/plan-bytes.ts";
 import { planMerge } from "./delta/plan-merge.ts";

@@ -2,11 +2,8 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import {
-	CONVENTION_IDS,
-	type Convention,
-	type ConventionId,
-} from "../src/delta/convention.ts";
+import type { Convention } from "../src/delta/convention.ts";
+import { CONVENTION_IDS, type ConventionId } from "../src/delta/conventions.ts";
 import { parseHeader } from "../src/format/safetensors.ts";
 import { encodeHeader, headerBytes } from "../src/format/safetensors-writer.ts";
 import {

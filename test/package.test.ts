@@ -85,7 +85,7 @@ test("the README's conventions are those of the table in the code", async () => 
 	const file = path.join(ROOT, "README.md");
 	const readme = await readFile(file, "utf8");
 	const part =
-		/(?<=generated from src\/delta\/convention.ts -->\n)[\s\S]*?(?=\n?<!-- end -->)/;
+		/(?<=generated from src\/delta\/conventions.ts -->\n)[\s\S]*?(?=\n?<!-- end -->)/;
 	if (process.env.UPDATE_README)
 		await writeFile(
 			file,

@@ -2,13 +2,12 @@ import type { CheckpointLayout } from "../checkpoint/checkpoint.ts";
 import { MismatchError } from "../errors.ts";
 import type { Dtype } from "../tensor/dtype.ts";
 import { hasMoreRows } from "../tensor/tensor.ts";
+import type { Convention, Evidence } from "./convention.ts";
 import {
 	CONVENTION_IDS,
 	CONVENTIONS,
-	type Convention,
 	type ConventionId,
-	type Evidence,
-} from "./convention.ts";
+} from "./conventions.ts";
 import { listed } from "./mismatch.ts";
 import { INPUT, type MergePlan, spansOf, sumsOf } from "./plan.ts";
 import { type Planned, type PlanOptions, planMerge } from "./plan-merge.ts";

@@ -6,11 +6,8 @@ import { encodeHeader } from "../format/safetensors-writer.ts";
 import { shardFileName } from "../format/shard-name.ts";
 import { type Dtype, isFloatDtype } from "../tensor/dtype.ts";
 import { elementCount } from "../tensor/tensor.ts";
-import {
-	type Convention,
-	type ConventionId,
-	conventionOf,
-} from "./convention.ts";
+import type { Convention } from "./convention.ts";
+import { type ConventionId, conventionOf } from "./conventions.ts";
 import { counted, extraTensors } from "./mismatch.ts";
 import { pairTensors, ROTARY } from "./pair-tensors.ts";
 import {

@@ -6,13 +6,8 @@ import { shardFileName } from "../format/shard-name.ts";
 import type { Dtype, FloatDtype } from "../tensor/dtype.ts";
 import { elementCount, hasMoreRows } from "../tensor/tensor.ts";
 import { chooseRecipes } from "./choose-recipes.ts";
-import {
-	type Convention,
-	type ConventionChanges,
-	type ConventionId,
-	conventionOf,
-	type Side,
-} from "./convention.ts";
+import type { Convention, ConventionChanges, Side } from "./convention.ts";
+import { type ConventionId, conventionOf } from "./conventions.ts";
 import { counted } from "./mismatch.ts";
 import {
 	type OutputTensor,

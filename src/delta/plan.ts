@@ -3,7 +3,8 @@ import type { AddSpec } from "../kernel/kernel.ts";
 import type { RestorationSpec } from "../kernel/restoration.ts";
 import type { FloatDtype } from "../tensor/dtype.ts";
 import type { ByteSchemeId } from "./byte-schemes.ts";
-import type { ConventionChanges, ConventionId, Side } from "./convention.ts";
+import type { ConventionChanges, Side } from "./convention.ts";
+import type { ConventionId } from "./conventions.ts";
 import type { ExpectedSum } from "./published-sum.ts";
 
 /** Raised whenever the same plan would be written differently or mean something else. */

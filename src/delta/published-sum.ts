@@ -1,4 +1,4 @@
-import type { ConventionId } from "./convention.ts";
+import type { ConventionId } from "./conventions.ts";
 
 /**
  * The sum of all elements of a merged model, as its publisher's script checks it: the sum of each tensor,

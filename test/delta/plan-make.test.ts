@@ -3,12 +3,12 @@ import type {
 	CheckpointLayout,
 	CheckpointTensor,
 } from "../../src/checkpoint/checkpoint.ts";
+import type { Convention } from "../../src/delta/convention.ts";
 import {
 	CONVENTION_IDS,
 	CONVENTIONS,
-	type Convention,
 	type ConventionId,
-} from "../../src/delta/convention.ts";
+} from "../../src/delta/conventions.ts";
 import {
 	type MergePlan,
 	mergeSumsOf,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { CheckpointLayout } from "../../src/checkpoint/checkpoint.ts";
 import { planAuto } from "../../src/delta/choose-convention.ts";
-import type { ConventionId } from "../../src/delta/convention.ts";
+import type { ConventionId } from "../../src/delta/conventions.ts";
 import { planId, type Segment } from "../../src/delta/plan.ts";
 import { planMerge } from "../../src/delta/plan-merge.ts";
 import { MismatchError } from "../../src/errors.ts";
