@@ -100,6 +100,8 @@ function numberOf(dtype: TestDtype, pattern: number): number {
 	return new Float32Array(Uint32Array.of(pattern).buffer)[0] as number;
 }
 
+const SIGN = { F16: 0x8000, BF16: 0x8000, F32: 0x80000000 };
+
 /** What is not as it was: in another type, every number must be the same still. */
 function countDifferent(merged: Tensor, target: Tensor) {
 	const sign = 2 ** (8 * elementByteLength(target.dtype) - 1);
@@ -273,6 +275,56 @@ test.each(CASES)(
 		);
 	},
 	60_000,
+);
+
+/** Patterns of whole numbers from −8 to 8, without −0. */
+const WHOLE: Record<TestDtype, number[]> = { F16: [], BF16: [], F32: [] };
+for (const dtype of DTYPES)
+	for (let pattern = 0; pattern < 2 ** 16; pattern++) {
+		const bits = dtype === "F32" ? pattern * 2 ** 16 : pattern;
+		const value = numberOf(dtype, bits);
+		if (Number.isInteger(value) && Math.abs(value) <= 8 && bits !== SIGN[dtype])
+			WHOLE[dtype].push(bits);
+	}
+
+test.each(CASES)(
+	"$id: whole numbers of $dtype come back exactly",
+	async ({ id, dtype }) => {
+		const convention: Convention = CONVENTIONS[id as ConventionId];
+		const folder = await scratchFolder();
+		const at = (name: string) => path.join(folder, name);
+		const whole = WHOLE[dtype];
+		const twins = Array.from({ length: 61 }, (_, i) => {
+			const [a, b] = [i * 7, i * 11 + 3];
+			return [whole[a % whole.length], whole[b % whole.length]] as const;
+		});
+		const pair = pairOf(
+			...([convention, dtype] as const),
+			{
+				...{ rows: 4, columns: 3, rotary: [false, false] },
+				grown: convention.grow === "none" ? 0 : 1,
+				wider: convention.grow === "slice" ? 1 : 0,
+			},
+			twins as [number, number][],
+		);
+		const base = await writeModel(at("base"), pair.base);
+		const target = await writeModel(at("target"), pair.target);
+		const [delta, out] = [at("delta"), at("merged")];
+		const options = { base, convention: id };
+		const { restoration } = await make({ ...options, target, out: delta });
+		expect(restoration).toMatchObject({ elements: 0, tensors: [] });
+		await merge({ ...options, delta, out, allowUnlikely: true });
+		const merged = tensorsOf(await readModel(out));
+		const targets = tensorsOf(pair.target);
+		expect([...merged.keys()].sort()).toEqual([...targets.keys()].sort());
+		for (const [name, tensor] of targets) {
+			const ours = merged.get(name) as Tensor;
+			expect(ours.shape, name).toEqual(tensor.shape);
+			const numbers = ({ dtype, patterns }: Tensor) =>
+				patterns.map((pattern) => numberOf(dtype, pattern));
+			expect(numbers(ours), name).toEqual(numbers(tensor));
+		}
+	},
 );
 
 test("the same is counted however the work is cut, and by any kernel", async () => {
