@@ -19,6 +19,7 @@ import { type HashedRead, InputDigests } from "./input-digests.ts";
 import { Pace } from "./pace.ts";
 import { ShardCutter, type Slice } from "./slice.ts";
 import type { Slot } from "./slots.ts";
+import { Tally } from "./tally.ts";
 
 /** Where a run stands, after each slice. */
 export interface Progress {
@@ -112,9 +113,7 @@ class Run {
 	readonly seconds = { read: 0, write: 0 };
 	private readonly waiting: number[];
 	private readonly shards: WrittenFile[] = [];
-	private readonly nonFinite = new Map<string, AddCounts>();
-	private readonly unrestored = new Map<string, Unrestored>();
-	private readonly sums = new Map<string, number>();
+	private readonly tally = new Tally();
 	private writtenBytes = 0;
 	private failed = false;
 	private failure: unknown;
@@ -160,12 +159,13 @@ class Run {
 		while (this.running.size > 0) await Promise.all(this.running);
 		for (const { file } of this.opened) await file.abandon();
 		if (this.failed) throw this.failure;
+		const { nonFinite, unrestored, sums } = this.tally;
 		return {
 			shards: this.shards,
 			inputSums: (await this.digests?.finish()) ?? null,
-			nonFinite: this.nonFinite,
-			unrestored: this.unrestored,
-			sum: this.plan.sum && addSums(this.plan.sum, this.sums),
+			nonFinite,
+			unrestored,
+			sum: this.plan.sum && addSums(this.plan.sum, sums),
 			seconds: this.seconds,
 		};
 	}
@@ -303,23 +303,7 @@ class Run {
 		const { byteOffset: slotOffset } = slot;
 		const sum = this.plan.sum !== null;
 		const step = { kind: "add", slotOffset, parts, sum } as const;
-		const result = await crew.perform(step);
-		for (const { tensor, counts } of result.nonFinite) {
-			const known = this.nonFinite.get(tensor);
-			this.nonFinite.set(tensor, {
-				nonFinite: (known?.nonFinite ?? 0) + counts.nonFinite,
-				overflowed: (known?.overflowed ?? 0) + counts.overflowed,
-			});
-		}
-		for (const { tensor, counts } of result.unrestored) {
-			const known = this.unrestored.get(tensor);
-			this.unrestored.set(tensor, {
-				elements: (known?.elements ?? 0) + counts.elements,
-				maxUlp: Math.max(known?.maxUlp ?? 0, counts.maxUlp),
-			});
-		}
-		for (const { tensor, sum } of result.sums)
-			this.sums.set(tensor, (this.sums.get(tensor) ?? 0) + sum);
+		this.tally.add(await crew.perform(step));
 	}
 
 	private written(lane: Lane, byteLength: number): void {
