@@ -8,6 +8,7 @@ import {
 	CONVENTIONS,
 	type ConventionId,
 } from "./conventions.ts";
+import { mainDtype } from "./main-dtype.ts";
 import { listed } from "./mismatch.ts";
 import { INPUT, type MergePlan, spansOf, sumsOf } from "./plan.ts";
 import { type Planned, type PlanOptions, planMerge } from "./plan-merge.ts";
@@ -61,16 +62,12 @@ function likely(seen: Seen): ConventionId[] {
 }
 
 function lookAt(base: CheckpointLayout, delta: CheckpointLayout): Seen {
-	const byteLengths = new Map<Dtype, number>();
-	for (const { dtype, byteLength } of delta.tensors.values())
-		byteLengths.set(dtype, (byteLengths.get(dtype) ?? 0) + byteLength);
-	const [most] = [...byteLengths].sort(([, a], [, b]) => b - a);
 	const shapeOf = ({ tensors }: CheckpointLayout) =>
 		[...tensors].find(([name]) => name.endsWith("embed_tokens.weight"))?.[1]
 			.shape ?? [];
 	const [ours, theirs] = [shapeOf(base), shapeOf(delta)];
 	return {
-		dtype: most?.[0] ?? null,
+		dtype: mainDtype(delta),
 		newRows: hasMoreRows(theirs, ours) ? (theirs[0] ?? 0) - (ours[0] ?? 0) : 0,
 		names: [...delta.tensors.keys()],
 	};

@@ -8,6 +8,7 @@ import { elementCount, hasMoreRows } from "../tensor/tensor.ts";
 import { chooseRecipes } from "./choose-recipes.ts";
 import type { Convention, ConventionChanges, Side } from "./convention.ts";
 import { type ConventionId, conventionOf } from "./conventions.ts";
+import { mainDtype } from "./main-dtype.ts";
 import { counted } from "./mismatch.ts";
 import {
 	type OutputTensor,
@@ -82,6 +83,7 @@ export function planMerge(
 			totals,
 		},
 		warnings: [
+			...dtypeWarnings(delta, convention, id),
 			...droppedWarnings(base, "base", pairing, id),
 			...droppedWarnings(delta, "delta", pairing, id),
 			...sideFiles.warnings,
@@ -113,6 +115,20 @@ function planSum(
 }
 
 /** What is said of tensors that one side has and the other lacks. */
+/** A delta of another type than those that were published may have been made by another rule. */
+function dtypeWarnings(
+	delta: CheckpointLayout,
+	{ deltaDtype }: Convention,
+	id: ConventionId,
+): string[] {
+	const dtype = mainDtype(delta);
+	return deltaDtype === null || dtype === null || dtype === deltaDtype
+		? []
+		: [
+				`${delta.location}: deltas for ${id} were published as ${deltaDtype}, and this one is ${dtype}: was it made with another convention?`,
+			];
+}
+
 export function droppedWarnings(
 	{ location }: CheckpointLayout,
 	side: Side,

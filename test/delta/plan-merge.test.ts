@@ -200,6 +200,13 @@ describe("what does not fit is listed", () => {
 	});
 });
 
+test("a delta of another type than those of the convention is warned about", () => {
+	const model = layout("b", { t: ["F16", 2] });
+	const warnings = (id: ConventionId) => plan(model, model, id).warnings.join();
+	expect(warnings("knowlm")).toContain("published as F32, and this one is F16");
+	expect(warnings("fastchat-v1.1")).not.toContain("published as");
+});
+
 describe("tensors that share their bytes", () => {
 	const tie = (model: CheckpointLayout, name: string, to: string) => {
 		const tensor = model.tensors.get(name);
