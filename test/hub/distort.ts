@@ -91,7 +91,7 @@ function withHeaders(reply: Reply, set: Record<string, HeaderChange>): Reply {
 		const name = Object.keys(headers).find(same) ?? asked;
 		if (change === null) delete headers[name];
 		else if (typeof change === "function")
-			headers[name] = change(String(headers[name]));
+			headers[name] = change(String(headers[name] ?? ""));
 		else headers[name] = change;
 	}
 	return { ...reply, headers };

@@ -62,7 +62,11 @@ export interface LocalHub {
 	commit(repo: string, files: Files): Promise<string>;
 	/** From now on no signed address that was given out is good any more. */
 	expireUrls(): void;
-	/** Cut every connection and stop. */
+	/**
+	 * Cut every connection and stop.
+	 *
+	 * @throws {Error} of the first request that the hub itself failed at, as where a fault did not fit the answer
+	 */
 	close(): Promise<void>;
 }
 
@@ -84,6 +88,7 @@ class Hub implements LocalHub {
 	private readonly options: LocalHubOptions;
 	private readonly urls: SignedUrls;
 	private readonly servers: Server[];
+	private failure: unknown;
 	endpoint = "";
 	cdn = "";
 
@@ -130,6 +135,7 @@ class Hub implements LocalHub {
 				await closed;
 			}),
 		);
+		if (this.failure !== undefined) throw this.failure;
 	}
 
 	private repoNamed(name: string): Repo {
@@ -150,7 +156,7 @@ class Hub implements LocalHub {
 		const isHead = method === "HEAD";
 		try {
 			const reply = await this.reply(origin, request, new URL(url));
-			reply.headers["X-Request-Id"] = `Root=1-${this.requests.length}`;
+			this.addUsualHeaders(origin, reply, url);
 			if (isWireFault(fault))
 				return await sendBroken(request.socket, reply, fault, isHead);
 			const wrong = await distort(reply, fault, url);
@@ -158,8 +164,9 @@ class Hub implements LocalHub {
 				return await sendRaw(request.socket, wrong, isHead);
 			await send(response, wrong, isHead);
 		} catch (error) {
-			// A fault of the hub or of its test, not one that was asked for.
-			await send(response, textReply(`local hub: ${error}`, 500), isHead);
+			this.failure ??= error;
+			if (response.headersSent) response.destroy();
+			else await send(response, textReply(`local hub: ${error}`, 500), isHead);
 		}
 	}
 
@@ -177,6 +184,21 @@ class Hub implements LocalHub {
 			if (error instanceof Refusal) return error.toReply();
 			throw error;
 		}
+	}
+
+	private addUsualHeaders(
+		origin: "endpoint" | "cdn",
+		reply: Reply,
+		url: string,
+	): void {
+		const count = this.requests.length;
+		reply.headers["X-Request-Id"] = `Root=1-${count}`;
+		if (origin === "cdn") {
+			reply.headers["X-Cache"] = "Miss from cloudfront";
+			return;
+		}
+		const bucket = url.includes("/api/models/") ? "api" : "resolvers";
+		reply.headers.RateLimit = `"${bucket}";r=${Math.max(1, 3000 - count)};t=286`;
 	}
 
 	private state(): HubState {

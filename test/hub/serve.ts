@@ -5,7 +5,8 @@ import { filesOfFolder } from "./stored-bytes.ts";
 const [folder, repo = "local/model", port = "0"] = process.argv.slice(2);
 if (folder === undefined) throw new Error("Which folder?");
 const hub = await startLocalHub({
-	repos: { [repo]: { files: await filesOfFolder(folder) } },
+	// Without Xet: there is no storage for it, and clients that can prefer it.
+	repos: { [repo]: { files: await filesOfFolder(folder), xet: false } },
 	port: Number(port),
 });
 process.stdout.write(

@@ -40,7 +40,7 @@ export async function sendBroken(
 			return await putBody(socket, whole, fault.afterBytes);
 		case "reset":
 			await putUntil(socket, whole, fault.afterBytes, "length");
-			await flushed(socket);
+			await received(socket);
 			socket.resetAndDestroy();
 			return;
 		case "fin":
@@ -86,10 +86,19 @@ async function put(
 	});
 }
 
-/** Wait until the system has all that was written. */
-async function flushed(socket: Socket): Promise<void> {
+/** Turns of the event loop in which a reader of this process takes what was written, and the time for another's. */
+const READING_TURNS = 10;
+const READING_MS = 10;
+
+/**
+ * Wait until the system has all that was written, and a reader that keeps up has it too: Node takes a reset that comes
+ * with bytes still unread for a plain end.
+ */
+async function received(socket: Socket): Promise<void> {
 	if (socket.destroyed) return;
 	await new Promise<void>((resolve) => socket.write("", () => resolve()));
+	for (let turn = 0; turn < READING_TURNS; turn++) await setImmediate();
+	await setTimeout(READING_MS);
 }
 
 /** @param changes headers to add, or to leave out where null */
