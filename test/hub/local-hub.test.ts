@@ -200,6 +200,18 @@ test("its signed addresses are its own, and expire", async () => {
 	expect((await fetch(await sign())).status).toBe(200);
 });
 
+test("a signed address is good for as long as was said", async () => {
+	const files = { "model.bin": WEIGHTS };
+	const short = await startLocalHub({
+		repos: { "org/model": { files } },
+		urlSeconds: -2,
+	});
+	const url = `${short.endpoint}/org/model/resolve/main/model.bin`;
+	const late = await fetch(url);
+	expect(await late.text()).toContain("Request has expired");
+	await short.close();
+});
+
 test("a later commit moves main and leaves what was before", async () => {
 	const before = hub.commitOf("org/plain");
 	const files = { "model.bin": WEIGHTS, "note.txt": "new" };
