@@ -24,6 +24,7 @@ export {
 	LocalIoError,
 	MergeDeltaError,
 	MismatchError,
+	NetworkError,
 	OutputConflictError,
 	printable,
 	SourceChangedError,

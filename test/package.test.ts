@@ -23,6 +23,7 @@ test("the public API is what it was", () => {
 		"LocalIoError",
 		"MergeDeltaError",
 		"MismatchError",
+		"NetworkError",
 		"OutputConflictError",
 		"SourceChangedError",
 		"UsageError",
