@@ -28,16 +28,17 @@ export async function* readRange(
 		throw new RangeError(`${file.path}: [${begin}, ${end}) is not in the file`);
 	const patience = new Patience(settings, signal);
 	const range = { at: begin, end, etag: null as string | null };
-	while (range.at < end)
+	while (range.at < end) {
+		const { at } = range;
 		try {
 			for await (const bytes of readOnce(settings, file, range, signal)) {
 				range.at += bytes.length;
-				patience.progress();
 				yield bytes;
 			}
 		} catch (error) {
-			await patience.after(error);
+			await patience.after(error, range.at > at);
 		}
+	}
 }
 
 /** What of a file is still to come; `etag` is that of the earlier answers, where it is a strong one. */
@@ -54,7 +55,7 @@ async function* readOnce(
 	rest: Rest,
 	signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
-	const { at, end } = rest;
+	const { at, end } = rest; // it grows while bytes are taken
 	const { downloadTimeoutMs: timeoutMs } = settings;
 	const subject = subjectOf(file);
 	const answer = await ask(settings, {
@@ -100,7 +101,11 @@ async function* pieces(
 		yield bytes;
 		if (waitedMs < SLOW_WINDOW_MS) continue;
 		if (byteLength < (SLOWEST_BYTES_PER_S * waitedMs) / 1000)
-			throw passing(subject, `less than ${SLOWEST_BYTES_PER_S} bytes a second`);
+			throw passing(
+				subject,
+				`less than ${SLOWEST_BYTES_PER_S} bytes a second`,
+				true,
+			);
 		[waitedMs, byteLength] = [0, 0];
 	}
 }
@@ -119,9 +124,9 @@ function checkAnswer(
 	const encoding = headers.get("content-encoding") ?? "identity";
 	if (encoding !== "identity")
 		throw passing(subject, `the answer is encoded (${encoding})`);
-	const etag = headers.get("etag");
+	const etag = strongTag(headers);
 	const isOther = rest.etag !== null && etag !== null && etag !== rest.etag;
-	if (status === 200 && isOther) throw changed(subject, "its ETag is another");
+	if (isOther) throw changed(subject, "its ETag is another");
 	const [begin, end] = rangeOf(status, headers, file, subject);
 	if (status === 206 && (begin !== rest.at || end !== rest.end))
 		throw passing(
@@ -134,8 +139,14 @@ function checkAnswer(
 			subject,
 			`the answer has ${length} bytes, not ${end - begin}`,
 		);
-	rest.etag = etag !== null && /^"[^"]*"$/.test(etag) ? etag : null;
+	rest.etag = etag;
 	return rest.at - begin;
+}
+
+/** The ETag, where equal tags mean equal bytes; else null. */
+function strongTag(headers: Headers): string | null {
+	const etag = headers.get("etag");
+	return etag !== null && /^"[^"]*"$/.test(etag) ? etag : null;
 }
 
 /** The bytes `[begin, end)` that an answer says it holds. */
@@ -168,8 +179,13 @@ function subjectOf({ repository, commit, path }: RemoteFile): Subject {
 	return { repository, revision: commit, path };
 }
 
-function passing(subject: Subject, what: string): PassingFailure {
-	return new PassingFailure({ where: describeSubject(subject), what });
+function passing(
+	subject: Subject,
+	what: string,
+	isCrawl = false,
+): PassingFailure {
+	const where = describeSubject(subject);
+	return new PassingFailure({ where, what }, null, isCrawl);
 }
 
 function changed(subject: Subject, what: string): SourceChangedError {

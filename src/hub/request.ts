@@ -117,8 +117,9 @@ class Exchange {
 			fetch(this.url, {
 				...{ method, redirect: "manual", signal: this.controller.signal },
 				headers: {
+					// With a range, fetch says so itself.
+					...("range" in headers ? {} : { "accept-encoding": "identity" }),
 					...headers,
-					"accept-encoding": "identity",
 					"user-agent": "merge-delta",
 					...(token === null ? {} : { authorization: `Bearer ${token}` }),
 				},

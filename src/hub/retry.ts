@@ -25,13 +25,16 @@ const NOTICED_WAIT_MS = 5000;
 /** A failure that may be gone the next time. */
 export class PassingFailure extends Error {
 	readonly fault: Fault;
+	/** what came before it was too little to go on like that */
+	readonly isCrawl: boolean;
 	/** what the server asks for; null where it says nothing */
 	readonly waitMs: number | null;
 
-	constructor(fault: Fault, waitMs: number | null = null) {
+	constructor(fault: Fault, waitMs: number | null = null, isCrawl = false) {
 		super(fault.what);
 		this.fault = fault;
 		this.waitMs = waitMs;
+		this.isCrawl = isCrawl;
 	}
 }
 
@@ -54,19 +57,16 @@ export class Patience {
 		this.signal = signal;
 	}
 
-	/** Something worked: failures are counted anew. */
-	progress(): void {
-		this.failures = 0;
-	}
-
 	/**
 	 * Wait as long as is due before the next try.
 	 *
+	 * @param gained  whether something was won before it failed: failures are counted anew then
 	 * @throws {NetworkError} where there is to be none; whatever is no passing failure, as it is
 	 * @throws {InterruptedError}
 	 */
-	async after(error: unknown): Promise<void> {
+	async after(error: unknown, gained = false): Promise<void> {
 		if (!(error instanceof PassingFailure)) throw error;
+		if (gained && !error.isCrawl) this.failures = 0;
 		const { fault, waitMs } = error;
 		const { attempts, longestServerWaitMs } = this.policy;
 		if (waitMs !== null && waitMs > longestServerWaitMs)
