@@ -40,9 +40,17 @@ export interface MergeOptions extends PlanInputs, EngineChoices {
 	onWarning?: ((warning: string) => void) | undefined;
 }
 
+/** A file that was read, with where it came from. */
+export interface MergedInput extends ReadFile {
+	/** of the Hub, `org/name` */
+	repository?: string;
+	/** of that repository */
+	commit?: string;
+}
+
 export interface MergeReport {
 	out: string;
-	manifest: Manifest;
+	manifest: Manifest & { inputs: readonly MergedInput[] };
 	warnings: string[];
 	performance: MergePerformance;
 }
@@ -77,10 +85,13 @@ export async function merge(options: MergeOptions): Promise<MergeReport> {
 		options.onWarning?.(warning);
 	};
 	const engineOptions = decideEngineOptions(options);
+	// Once before anything is fetched, and again when the inputs are known.
+	await preflight(options.out, [], 0);
 	return withPlan(options, async (report, opened) => {
 		report.warnings.forEach(warn);
 		const { plan } = report;
-		const inputs = [options.base, options.delta];
+		const { base, delta } = opened.located;
+		const inputs = [base.path, delta.path];
 		await preflight(options.out, inputs, outputBytes(plan));
 		const staging = await Staging.open(options.out);
 		const engine = new Engine(engineOptions, outputBytes(plan) * 3);
@@ -109,7 +120,7 @@ export async function merge(options: MergeOptions): Promise<MergeReport> {
 /** Write all files of the output into the staging folder. */
 async function write(
 	plan: MergePlan,
-	{ sources, openSideFile }: OpenInputs,
+	{ sources, openSideFile, located }: OpenInputs,
 	staging: Staging,
 	engine: Engine,
 	options: MergeOptions,
@@ -125,18 +136,22 @@ async function write(
 	checkSum(plan, sum, options.out);
 	for (const source of sources.flat()) await source.checkUnchanged();
 
-	const inputs = listInputs(plan, inputSums);
+	const read = listInputs(plan, inputSums);
 	const outputs = [...shards];
 	if (plan.index !== null)
 		outputs.push(await writeText(staging, INDEX_FILE_NAME, plan.index));
 	for (const sideFile of plan.sideFiles) {
 		const { from, fileName } = sideFile;
 		const source = await openSideFile(from, fileName);
-		const { read, written } = await copySideFile(source, sideFile, staging);
-		inputs.push({ from, ...read });
-		outputs.push(written);
+		const copied = await copySideFile(source, sideFile, staging);
+		read.push({ from, ...copied.read });
+		outputs.push(copied.written);
 	}
-	const manifest = createManifest(plan, inputs, outputs, nonFinite);
+	const inputs = read.map((file) => withOrigin(file, located));
+	const manifest = {
+		...createManifest(plan, inputs, outputs, nonFinite),
+		inputs,
+	};
 	const text = `${JSON.stringify(manifest, null, 2)}\n`;
 	outputs.push(await writeText(staging, MANIFEST_FILE_NAME, text));
 	const sums = encodeChecksumFile(
@@ -157,6 +172,33 @@ function listInputs(
 			sha256: sums?.[input]?.[shard] ?? null,
 		})),
 	);
+}
+
+/**
+ * Say which repository a file came from.
+ *
+ * @throws {VerificationError} where its bytes are not those that the Hub tells of: the cache may hold what others
+ *   put there without looking
+ */
+function withOrigin(
+	file: ReadFile,
+	located: OpenInputs["located"],
+): MergedInput {
+	const { origin } = located[file.from];
+	if (origin === null) return file;
+	const { repository, commit, files, folder } = origin;
+	const published = files.find(
+		({ path }) => path === file.fileName || path.endsWith(`/${file.fileName}`),
+	);
+	const expected = published?.sha256 ?? null;
+	if (expected !== null && file.sha256 !== null && file.sha256 !== expected)
+		throw new VerificationError({
+			where: `${repository}@${commit}, ${file.fileName}`,
+			what: "the cache holds other bytes than were published, so nothing was published here",
+			...{ expected, found: file.sha256 },
+			remedy: `Delete ${folder}, and the blob ${expected} beside it, then run the same command again`,
+		});
+	return { ...file, repository, commit };
 }
 
 async function writeText(

@@ -31,6 +31,7 @@ test("the public API is what it was", () => {
 		"VerificationError",
 		"describeConvention",
 		"doctor",
+		"fetch",
 		"formatShape",
 		"inspect",
 		"merge",

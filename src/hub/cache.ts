@@ -19,6 +19,15 @@ const NO_LINKS = new Set([
 	...["EPERM", "EACCES", "EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"],
 ]);
 
+/** A file that a snapshot holds. */
+export interface SnapshotFile {
+	/** in the repository */
+	path: string;
+	byteLength: number;
+	/** what it must be, where its blob is named by that; else null */
+	sha256: string | null;
+}
+
 /**
  * The folder of one repository in a Hub cache, laid out as the Python client does (huggingface_hub, "Understand
  * caching"): `blobs/<oid>`, `refs/<revision>`, `snapshots/<commit>/<path>` → blob, `.no_exist/<commit>/<path>`.
@@ -61,17 +70,29 @@ export class RepositoryCache {
 		});
 	}
 
-	/** Paths of the files that a snapshot holds whole; a link to nothing is none. */
-	async listSnapshot(commit: string): Promise<string[]> {
+	/** The files that a snapshot holds whole; a link to nothing is none. */
+	async listSnapshot(commit: string): Promise<SnapshotFile[]> {
 		const folder = this.snapshot(commit);
 		return attempt(folder, "listing", async () => {
-			const paths: string[] = [];
-			for (const name of (await readdir(folder, { recursive: true })).sort()) {
-				const stats = await stat(path.join(folder, name)).catch(() => null);
-				const file = name.split(path.sep).join("/");
-				if (stats?.isFile() && isPlainPath(file)) paths.push(file);
+			const files: SnapshotFile[] = [];
+			const names = await readdir(folder, { recursive: true }).catch(
+				(error) => {
+					if (isAbsent(error)) return [];
+					throw error;
+				},
+			);
+			for (const name of names.sort()) {
+				const file = path.join(folder, name);
+				const stats = await stat(file).catch(() => null);
+				const inRepository = name.split(path.sep).join("/");
+				if (!stats?.isFile() || !isPlainPath(inRepository)) continue;
+				const oid = path.basename(await readlink(file).catch(() => ""));
+				files.push({
+					...{ path: inRepository, byteLength: stats.size },
+					sha256: /^[0-9a-f]{64}$/.test(oid) ? oid : null,
+				});
 			}
-			return paths;
+			return files;
 		});
 	}
 

@@ -35,43 +35,41 @@ export interface DownloadOptions {
 }
 
 /**
- * Bring files of one repository and commit into the cache, each checked by its checksum.
+ * Bring files into the cache, each checked by its checksum. Small ones come first: they tell soon whether a
+ * repository can be read at all.
  *
- * @returns the paths of those that were there already
+ * @returns those that were there already
  * @throws {VerificationError} where a file has a wrong checksum, twice
  * @throws {NetworkError} @throws {LocalIoError} @throws {InterruptedError} what was written is used the next time
  */
 export async function downloadFiles(
 	settings: HubSettings,
 	files: readonly RemoteFile[],
-	options: DownloadOptions = {},
-): Promise<Set<string>> {
-	const cache = cacheOf(settings, files);
-	if (cache === null) return new Set();
-	const tally = new Tally(files, options.onProgress);
-	const missing: RemoteFile[] = [];
+	{ signal, onProgress }: DownloadOptions = {},
+): Promise<Set<RemoteFile>> {
+	const tally = new Tally(files, onProgress);
+	const cached = new Set<RemoteFile>();
 	for (const file of files)
-		if (await cache.holds(file)) tally.set(file, file.byteLength);
-		else missing.push(file);
-	await mkdir(cache.blobs, { recursive: true }).catch((error) => {
-		throw toLocalIoError(error, cache.blobs, "creating");
-	});
-	await checkSpace(cache, missing);
-	await eachAtOnce(missing, options.signal, async (file, signal) => {
+		if (await cacheOf(settings, file).holds(file)) {
+			cached.add(file);
+			tally.set(file, file.byteLength);
+		}
+	const missing = files
+		.filter((file) => !cached.has(file))
+		.sort((a, b) => Number(a.isLfs) - Number(b.isLfs));
+	await makeRoom(settings, missing);
+	await eachAtOnce(missing, signal, async (file, signal) => {
+		const cache = cacheOf(settings, file);
 		const isNew = !(await cache.holdsBlob(file));
 		if (isNew) await oneAtATime(cache, file, settings, tally, signal);
 		tally.set(file, file.byteLength);
 		await cache.link(file, isNew);
 	});
-	const names = new Set(missing.map((file) => file.path));
-	return new Set(files.map((file) => file.path).filter((p) => !names.has(p)));
+	return cached;
 }
 
-function cacheOf(
-	{ cacheDir }: HubSettings,
-	[first]: readonly RemoteFile[],
-): RepositoryCache | null {
-	return first ? new RepositoryCache(cacheDir, first.repository) : null;
+function cacheOf({ cacheDir }: HubSettings, file: RemoteFile): RepositoryCache {
+	return new RepositoryCache(cacheDir, file.repository);
 }
 
 /** Blobs on their way in this process: two that want the same share it. */
@@ -137,20 +135,27 @@ async function storeBlob(
 	await syncFolder(cache.blobs);
 }
 
-/** @throws {LocalIoError} where what is missing will not fit */
-async function checkSpace(
-	cache: RepositoryCache,
+/** Make the folders of what is missing. @throws {LocalIoError} where it will not fit */
+async function makeRoom(
+	settings: HubSettings,
 	missing: readonly RemoteFile[],
 ): Promise<void> {
+	const { cacheDir } = settings;
 	let needed = 0;
-	for (const file of missing)
+	for (const file of missing) {
+		const cache = cacheOf(settings, file);
+		await mkdir(cache.blobs, { recursive: true }).catch((error) => {
+			throw toLocalIoError(error, cache.blobs, "creating");
+		});
 		if (!(await cache.holdsBlob(file))) needed += file.byteLength;
-	const space = await statfs(cache.blobs).catch(() => null);
+	}
+	if (missing.length === 0) return;
+	const space = await statfs(cacheDir).catch(() => null);
 	const free = space === null ? Infinity : space.bavail * space.bsize;
 	if (needed > free)
 		throw new LocalIoError({
-			where: cache.folder,
-			what: "not enough space for the files of the repository",
+			where: cacheDir,
+			what: "not enough space for what is to be fetched",
 			expected: `${needed} bytes`,
 			found: `${free} free`,
 			remedy: "Free space, or name another cache with --cache-dir",
@@ -159,7 +164,7 @@ async function checkSpace(
 
 /** What of each file is there, and of all. */
 class Tally {
-	private readonly done = new Map<string, number>();
+	private readonly done = new Map<RemoteFile, number>();
 	private readonly totalBytes: number;
 	private readonly onProgress: DownloadOptions["onProgress"];
 	private bytes = 0;
@@ -172,13 +177,14 @@ class Tally {
 		this.onProgress = onProgress;
 	}
 
-	set({ repository, path, byteLength }: RemoteFile, fileBytes: number): void {
-		const before = this.done.get(path);
+	set(file: RemoteFile, fileBytes: number): void {
+		const before = this.done.get(file);
 		if (before === fileBytes) return;
-		this.done.set(path, fileBytes);
+		this.done.set(file, fileBytes);
 		this.bytes += fileBytes - (before ?? 0);
+		const { repository, path, byteLength: fileTotalBytes } = file;
 		this.onProgress?.({
-			...{ repository, path, fileBytes, fileTotalBytes: byteLength },
+			...{ repository, path, fileBytes, fileTotalBytes },
 			...{ bytes: this.bytes, totalBytes: this.totalBytes },
 		});
 	}

@@ -1,4 +1,3 @@
-import path from "node:path";
 import { NetworkError, UsageError } from "../errors.ts";
 import { RepositoryCache } from "./cache.ts";
 import { type DownloadOptions, downloadFiles } from "./download.ts";
@@ -7,6 +6,7 @@ import {
 	DEFAULT_REVISION,
 	listRemoteFiles,
 	parseRepository,
+	type RemoteFile,
 	type Repository,
 	resolveCommit,
 } from "./repository.ts";
@@ -25,9 +25,8 @@ export interface FetchRepositoryOptions extends HubOptions, DownloadOptions {
 export interface FetchedFile {
 	/** in the repository */
 	path: string;
-	/** null where only the cache was asked */
-	byteLength: number | null;
-	/** as the Hub tells it, and as it was checked; null for small files and where only the cache was asked */
+	byteLength: number;
+	/** of what is in LFS, as all weights are: by it the file was checked when it was fetched; else null */
 	sha256: string | null;
 	/** nothing had to be fetched */
 	wasCached: boolean;
@@ -36,6 +35,7 @@ export interface FetchedFile {
 /** A repository at one commit, in the cache. */
 export interface FetchedRepository {
 	repository: string;
+	/** 40 hex digits */
 	commit: string;
 	/** its snapshot: a folder with the files under their paths */
 	folder: string;
@@ -52,8 +52,35 @@ export interface FetchedRepository {
  */
 export async function fetchRepository(
 	repo: string,
-	{ choose, signal, onProgress, ...options }: FetchRepositoryOptions,
+	options: FetchRepositoryOptions,
 ): Promise<FetchedRepository> {
+	const [fetched] = await fetchRepositories([repo], options);
+	return fetched as FetchedRepository;
+}
+
+/** The same for several, side by side: what is wrong with one is told before much of another was fetched. */
+export async function fetchRepositories(
+	repos: readonly string[],
+	{ choose, signal, onProgress, ...options }: FetchRepositoryOptions,
+): Promise<FetchedRepository[]> {
+	const repositories = repos.map(parse);
+	const settings = await readHubSettings(options);
+	if (settings.offline)
+		return Promise.all(
+			repositories.map((each) => takeCached(settings, each, choose)),
+		);
+	const found: Found[] = [];
+	for (const repository of repositories)
+		found.push(await find(settings, repository, choose, signal));
+	const cached = await downloadFiles(
+		settings,
+		found.flatMap(({ files }) => files),
+		{ signal, onProgress },
+	);
+	return Promise.all(found.map((each) => finish(settings, each, cached)));
+}
+
+function parse(repo: string): Repository {
 	const repository = parseRepository(repo);
 	if (repository === null)
 		throw new UsageError({
@@ -61,60 +88,71 @@ export async function fetchRepository(
 			what: "not the name of a repository",
 			expected: "org/name or org/name@revision",
 		});
-	const settings = await readHubSettings(options);
-	const cache = new RepositoryCache(settings.cacheDir, repository.name);
-	if (settings.offline) return takeCached(repository, cache, choose);
-	return bring(settings, repository, cache, { choose, signal, onProgress });
+	return repository;
 }
 
-async function bring(
+interface Found extends Repository {
+	commit: string;
+	files: RemoteFile[];
+}
+
+async function find(
 	settings: HubSettings,
 	repository: Repository,
-	cache: RepositoryCache,
-	{ choose, ...options }: FetchRepositoryOptions,
-): Promise<FetchedRepository> {
-	const { name, revision } = repository;
-	const commit = await resolveCommit(settings, repository, options.signal);
-	const all = await listRemoteFiles(
-		...([settings, name, commit, options.signal] as const),
-	);
+	choose: FetchRepositoryOptions["choose"],
+	signal: AbortSignal | undefined,
+): Promise<Found> {
+	const { name } = repository;
+	const commit = await resolveCommit(settings, repository, signal);
+	const all = await listRemoteFiles(settings, name, commit, signal);
 	const wanted = new Set(choose(all.map((file) => file.path)));
 	const files = all.filter((file) => wanted.has(file.path));
-	if (files.length === 0)
-		throw new UsageError({
-			where: describeSubject({ repository: name, revision: commit }),
-			what: "the repository holds no weights that can be read",
-			remedy: "Name the safetensors or torch model it was made from",
-		});
-	const cached = await downloadFiles(settings, files, options);
+	if (files.length > 0) return { ...repository, commit, files };
+	throw new UsageError({
+		where: describeSubject({ repository: name, revision: commit }),
+		what: "the repository holds no weights that can be read",
+		remedy: "Name the safetensors or torch model it was made from",
+	});
+}
+
+/** Note which commit the revision is, once all of it is there: offline, it is then found whole. */
+async function finish(
+	{ cacheDir }: HubSettings,
+	{ name, revision, commit, files }: Found,
+	cached: ReadonlySet<RemoteFile>,
+): Promise<FetchedRepository> {
+	const cache = new RepositoryCache(cacheDir, name);
 	await cache.writeRevision(revision ?? DEFAULT_REVISION, commit);
 	return {
 		...{ repository: name, commit, folder: cache.snapshot(commit) },
-		files: files.map(({ path, byteLength, oid, isLfs }) => ({
-			...{ path, byteLength, sha256: isLfs ? oid : null },
-			wasCached: cached.has(path),
+		files: files.map((file) => ({
+			...{ path: file.path, byteLength: file.byteLength },
+			sha256: file.isLfs ? file.oid : null,
+			wasCached: cached.has(file),
 		})),
 	};
 }
 
 /** @throws {NetworkError} where the cache does not hold it */
 async function takeCached(
+	{ cacheDir }: HubSettings,
 	{ name, revision }: Repository,
-	cache: RepositoryCache,
 	choose: FetchRepositoryOptions["choose"],
 ): Promise<FetchedRepository> {
+	const cache = new RepositoryCache(cacheDir, name);
 	const commit = await cache.readRevision(revision ?? DEFAULT_REVISION);
-	const paths = commit === null ? [] : choose(await cache.listSnapshot(commit));
-	if (commit === null || paths.length === 0)
+	const all = commit === null ? [] : await cache.listSnapshot(commit);
+	const wanted = new Set(choose(all.map((file) => file.path)));
+	if (commit === null || wanted.size === 0)
 		throw new NetworkError({
 			where: describeSubject({ repository: name, revision }),
-			what: `not in the cache ${path.dirname(cache.folder)}, and the network is not to be used`,
+			what: `not in the cache ${cacheDir}, and the network is not to be used`,
 			remedy: "Fetch it once without --offline and HF_HUB_OFFLINE",
 		});
 	return {
 		...{ repository: name, commit, folder: cache.snapshot(commit) },
-		files: paths.map((file) => ({
-			...{ path: file, byteLength: null, sha256: null, wasCached: true },
-		})),
+		files: all
+			.filter((file) => wanted.has(file.path))
+			.map((file) => ({ ...file, wasCached: true })),
 	};
 }

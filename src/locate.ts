@@ -1,0 +1,46 @@
+import { neededFiles } from "./checkpoint/needed-files.ts";
+import type { DownloadProgress } from "./hub/download.ts";
+import {
+	type FetchedRepository,
+	fetchRepositories,
+} from "./hub/fetch-repository.ts";
+import { repositoryAt } from "./hub/repository.ts";
+import type { HubOptions } from "./hub/settings.ts";
+
+/** How models are brought from the Hub, where one is named. */
+export interface FetchChoices {
+	hub?: HubOptions | undefined;
+	onFetch?: ((progress: DownloadProgress) => void) | undefined;
+	signal?: AbortSignal | undefined;
+}
+
+/** An input, on this machine. */
+export interface Located {
+	path: string;
+	/** where it came from; null for what was here */
+	origin: FetchedRepository | null;
+}
+
+/**
+ * Find inputs: paths are what they are, repositories of the Hub (`org/name[@revision]`) are brought into its cache.
+ * A path that exists is never taken for a repository.
+ */
+export async function locateInputs(
+	locations: readonly string[],
+	{ hub, onFetch: onProgress, signal }: FetchChoices,
+): Promise<Located[]> {
+	const isRemote: boolean[] = [];
+	for (const location of locations)
+		isRemote.push((await repositoryAt(location)) !== null);
+	const repos = locations.filter((_, i) => isRemote[i]);
+	const fetched =
+		repos.length === 0
+			? []
+			: await fetchRepositories(repos, {
+					...{ ...hub, choose: neededFiles, onProgress, signal },
+				});
+	return locations.map((path, i) => {
+		const origin = isRemote[i] ? (fetched.shift() ?? null) : null;
+		return { path: origin?.folder ?? path, origin };
+	});
+}
