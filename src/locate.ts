@@ -29,9 +29,7 @@ export async function locateInputs(
 	locations: readonly string[],
 	{ hub, onFetch: onProgress, signal }: FetchChoices,
 ): Promise<Located[]> {
-	const isRemote: boolean[] = [];
-	for (const location of locations)
-		isRemote.push((await repositoryAt(location)) !== null);
+	const isRemote = await Promise.all(locations.map(isRepository));
 	const repos = locations.filter((_, i) => isRemote[i]);
 	const fetched =
 		repos.length === 0
@@ -43,4 +41,15 @@ export async function locateInputs(
 		const origin = isRemote[i] ? (fetched.shift() ?? null) : null;
 		return { path: origin?.folder ?? path, origin };
 	});
+}
+
+/** Whether any of these is to be fetched from the Hub. */
+export async function anyRemote(
+	locations: readonly string[],
+): Promise<boolean> {
+	return (await Promise.all(locations.map(isRepository))).includes(true);
+}
+
+async function isRepository(location: string): Promise<boolean> {
+	return (await repositoryAt(location)) !== null;
 }

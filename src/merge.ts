@@ -24,6 +24,7 @@ import type { FileSource } from "./io/file-source.ts";
 import type { WrittenFile } from "./io/output-file.ts";
 import { Staging } from "./io/staging.ts";
 import type { AddCounts, KernelName } from "./kernel/kernel.ts";
+import { anyRemote } from "./locate.ts";
 import { type OpenInputs, type PlanInputs, withPlan } from "./plan.ts";
 
 const COPY_BYTES = 2 ** 20;
@@ -85,8 +86,9 @@ export async function merge(options: MergeOptions): Promise<MergeReport> {
 		options.onWarning?.(warning);
 	};
 	const engineOptions = decideEngineOptions(options);
-	// Once before anything is fetched, and again when the inputs are known.
-	await preflight(options.out, [], 0);
+	const { out, base, delta } = options;
+	// Before gigabytes are fetched; an output that is wrong for these inputs is found below.
+	if (await anyRemote([base, delta])) await preflight(out, [], 0);
 	return withPlan(options, async (report, opened) => {
 		report.warnings.forEach(warn);
 		const { plan } = report;
