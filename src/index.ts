@@ -38,9 +38,8 @@ export type { HubOptions } from "./hub/settings.ts";
 export { type InspectReport, inspect } from "./inspect.ts";
 export { DIRECT_IO, type DirectIo } from "./io/direct-io.ts";
 export { KERNEL_NAMES, type KernelName } from "./kernel/kernel.ts";
-export type { FetchChoices } from "./locate.ts";
+export type { FetchChoices, MergedInput } from "./locate.ts";
 export {
-	type MergedInput,
 	type MergeOptions,
 	type MergePerformance,
 	type MergeReport,

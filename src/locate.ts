@@ -1,4 +1,6 @@
 import { neededFiles } from "./checkpoint/needed-files.ts";
+import type { ReadFile } from "./engine/manifest.ts";
+import { VerificationError } from "./errors.ts";
 import type { DownloadProgress } from "./hub/download.ts";
 import {
 	type FetchedRepository,
@@ -19,6 +21,14 @@ export interface Located {
 	path: string;
 	/** where it came from; null for what was here */
 	origin: FetchedRepository | null;
+}
+
+/** A file that was read, with where it came from. */
+export interface MergedInput extends ReadFile {
+	/** of the Hub, `org/name` */
+	repository?: string;
+	/** of that repository */
+	commit?: string;
 }
 
 /**
@@ -52,4 +62,27 @@ export async function anyRemote(
 
 async function isRepository(location: string): Promise<boolean> {
 	return (await repositoryAt(location)) !== null;
+}
+
+/**
+ * Say which repository a file came from.
+ *
+ * @throws {VerificationError} where its bytes are not those that the Hub tells of: the cache may hold what others
+ *   put there without looking
+ */
+export function withOrigin(file: ReadFile, { origin }: Located): MergedInput {
+	if (origin === null) return file;
+	const { repository, commit, files, folder } = origin;
+	const published = files.find(
+		({ path }) => path === file.fileName || path.endsWith(`/${file.fileName}`),
+	);
+	const expected = published?.sha256 ?? null;
+	if (expected !== null && file.sha256 !== null && file.sha256 !== expected)
+		throw new VerificationError({
+			where: `${repository}@${commit}, ${file.fileName}`,
+			what: "the cache holds other bytes than were published, so nothing was published here",
+			...{ expected, found: file.sha256 },
+			remedy: `Delete ${folder}, and the blob ${expected} beside it, then run the same command again`,
+		});
+	return { ...file, repository, commit };
 }

@@ -24,7 +24,7 @@ import type { FileSource } from "./io/file-source.ts";
 import type { WrittenFile } from "./io/output-file.ts";
 import { Staging } from "./io/staging.ts";
 import type { AddCounts, KernelName } from "./kernel/kernel.ts";
-import { anyRemote } from "./locate.ts";
+import { anyRemote, type MergedInput, withOrigin } from "./locate.ts";
 import { type OpenInputs, type PlanInputs, withPlan } from "./plan.ts";
 
 const COPY_BYTES = 2 ** 20;
@@ -39,14 +39,6 @@ export interface MergeOptions extends PlanInputs, EngineChoices {
 	onProgress?: ((progress: Progress) => void) | undefined;
 	/** called with each warning as soon as it is known */
 	onWarning?: ((warning: string) => void) | undefined;
-}
-
-/** A file that was read, with where it came from. */
-export interface MergedInput extends ReadFile {
-	/** of the Hub, `org/name` */
-	repository?: string;
-	/** of that repository */
-	commit?: string;
 }
 
 export interface MergeReport {
@@ -149,7 +141,7 @@ async function write(
 		read.push({ from, ...copied.read });
 		outputs.push(copied.written);
 	}
-	const inputs = read.map((file) => withOrigin(file, located));
+	const inputs = read.map((file) => withOrigin(file, located[file.from]));
 	const manifest = {
 		...createManifest(plan, inputs, outputs, nonFinite),
 		inputs,
@@ -174,33 +166,6 @@ function listInputs(
 			sha256: sums?.[input]?.[shard] ?? null,
 		})),
 	);
-}
-
-/**
- * Say which repository a file came from.
- *
- * @throws {VerificationError} where its bytes are not those that the Hub tells of: the cache may hold what others
- *   put there without looking
- */
-function withOrigin(
-	file: ReadFile,
-	located: OpenInputs["located"],
-): MergedInput {
-	const { origin } = located[file.from];
-	if (origin === null) return file;
-	const { repository, commit, files, folder } = origin;
-	const published = files.find(
-		({ path }) => path === file.fileName || path.endsWith(`/${file.fileName}`),
-	);
-	const expected = published?.sha256 ?? null;
-	if (expected !== null && file.sha256 !== null && file.sha256 !== expected)
-		throw new VerificationError({
-			where: `${repository}@${commit}, ${file.fileName}`,
-			what: "the cache holds other bytes than were published, so nothing was published here",
-			...{ expected, found: file.sha256 },
-			remedy: `Delete ${folder}, and the blob ${expected} beside it, then run the same command again`,
-		});
-	return { ...file, repository, commit };
 }
 
 async function writeText(
