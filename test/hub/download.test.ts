@@ -314,9 +314,10 @@ describe("what a dead process left", () => {
 	});
 
 	test.each([
-		["a live process", process.ppid, HOST],
-		["another machine", 1, "elsewhere"],
-	])("what %s writes is left alone", async (_, pid, host) => {
+		["a live process", async () => process.ppid, HOST],
+		["another machine", deadPid, "elsewhere"],
+	])("what %s writes is left alone", async (_, findPid, host) => {
+		const pid = await findPid();
 		const { hub, bring, blobs } = await openWith(
 			WEIGHTS.subarray(0, 1000),
 			pid,
