@@ -66,6 +66,11 @@ export class MismatchError extends MergeDeltaError {
 	readonly code = "ERR_MISMATCH";
 }
 
+/** The network or the Hub failed, or refused: run the same command again, which goes on from there. */
+export class NetworkError extends MergeDeltaError {
+	readonly code = "ERR_NETWORK";
+}
+
 /** The machine failed (full disk, I/O error, permissions): mend it and run again. */
 export class LocalIoError extends MergeDeltaError {
 	readonly code = "ERR_LOCAL_IO";

@@ -22,15 +22,21 @@ export {
 	LocalIoError,
 	MergeDeltaError,
 	MismatchError,
+	NetworkError,
 	OutputConflictError,
 	printable,
 	SourceChangedError,
 	UsageError,
 	VerificationError,
 } from "./errors.ts";
+export { type FetchOptions, fetch } from "./fetch.ts";
+export type { DownloadProgress } from "./hub/download.ts";
+export type { FetchedFile, FetchedRepository } from "./hub/fetch-repository.ts";
+export type { HubOptions } from "./hub/settings.ts";
 export { type InspectReport, inspect } from "./inspect.ts";
 export { DIRECT_IO, type DirectIo } from "./io/direct-io.ts";
 export { KERNEL_NAMES, type KernelName } from "./kernel/kernel.ts";
+export type { FetchChoices } from "./locate.ts";
 export {
 	type MakeInputs,
 	type MakeOptions,

@@ -1,4 +1,5 @@
 import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
+import { type FetchChoices, type Located, locateInputs } from "./locate.ts";
 import type { Dtype } from "./tensor/dtype.ts";
 import { elementCount } from "./tensor/tensor.ts";
 
@@ -23,11 +24,15 @@ export interface InspectReport {
 /**
  * List the tensors of a checkpoint. Reads headers only.
  *
- * @param location  a folder with weights, or one weight file
+ * @param location  a folder with weights, one weight file, or a repository of the Hub, `org/name[@revision]`
  * @throws {FormatError} where it is malformed
  */
-export async function inspect(location: string): Promise<InspectReport> {
-	const checkpoint = await openCheckpoint(location);
+export async function inspect(
+	location: string,
+	choices: FetchChoices = {},
+): Promise<InspectReport> {
+	const [located] = await locateInputs([location], choices);
+	const checkpoint = await openCheckpoint((located as Located).path);
 	try {
 		const { shards, tensors, sideFiles, warnings } = checkpoint;
 		const dtypes = new Map<Dtype, { tensors: number; byteLength: number }>();

@@ -3,7 +3,7 @@ import { withCheckpoints } from "./checkpoint/open-checkpoint.ts";
 import { CONVENTION_IDS, type ConventionId } from "./delta/conventions.ts";
 import type { InputSide } from "./delta/plan.ts";
 import { planMake } from "./delta/plan-make.ts";
-import type { Restoration } from "./engine/manifest.ts";
+import type { ReadFile, Restoration } from "./engine/manifest.ts";
 import {
 	type PublishOptions,
 	type PublishReport,
@@ -60,7 +60,8 @@ export async function make(options: MakeOptions): Promise<MakeReport> {
 		);
 		const openSideFile = (from: InputSide, fileName: string) =>
 			(from === "base" ? base : target).openSideFile(fileName);
-		const opened = { locations, sources, openSideFile };
+		const withOrigin = (file: ReadFile) => file;
+		const opened = { locations, sources, openSideFile, withOrigin };
 		const report = await publishPlan(plan, opened, said, options);
 		const { restoration } = report.manifest;
 		if (!restoration) throw new RangeError("the plan checked nothing");

@@ -33,11 +33,20 @@ import type { OpenInputs } from "./engine/publish.ts";
 import { UsageError } from "./errors.ts";
 import { CHECKSUM_FILE_NAME } from "./format/checksum-file.ts";
 import type { FileSource } from "./io/file-source.ts";
+import {
+	type FetchChoices,
+	type Located,
+	locateInputs,
+	withOrigin,
+} from "./locate.ts";
 import { FLOAT_DTYPES, type FloatDtype } from "./tensor/dtype.ts";
 
 /** What to merge, and how. */
-export interface PlanInputs {
-	/** a folder with weights, or one weight file; for a byte scheme, what it takes as its key */
+export interface PlanInputs extends FetchChoices {
+	/**
+	 * a folder with weights, one weight file, or a repository of the Hub, `org/name[@revision]`; for a byte
+	 * scheme, what it takes as its key
+	 */
 	base: string;
 	/** the same; for a byte scheme, a folder of encoded files, or one */
 	delta: string;
@@ -65,7 +74,7 @@ export interface PlanReport {
 }
 
 /** A plan with what it reads. */
-interface Opened extends OpenInputs {
+interface Opened extends Omit<OpenInputs, "withOrigin"> {
 	plan: MergePlan;
 	warnings: readonly string[];
 }
@@ -74,7 +83,8 @@ interface Opened extends OpenInputs {
 type Closing = { close(): Promise<void> }[];
 
 /**
- * Say what a merge would read, compute and write. Reads little more than headers, writes nothing.
+ * Say what a merge would read, compute and write. Reads little more than headers, and writes nothing but the
+ * cache of the Hub, where an input is there.
  *
  * @throws {UsageError} where an argument makes no sense
  * @throws {FormatError} where an input is malformed
@@ -90,18 +100,30 @@ export async function withPlan<T>(
 	use: (report: PlanReport, opened: OpenInputs) => Promise<T>,
 ): Promise<T> {
 	checkOptions(inputs);
+	const located = await locateSides(inputs);
+	const { base, delta } = located;
+	const local = { ...inputs, base: base.path, delta: delta.path };
 	const closing: Closing = [];
 	try {
-		const scheme = await chooseScheme(inputs);
+		const scheme = await chooseScheme(local);
 		const { plan, warnings, ...opened } =
 			scheme === null
-				? await openTensors(inputs, closing)
-				: await openBytes(inputs, scheme, closing);
+				? await openTensors(local, closing)
+				: await openBytes(local, scheme, closing);
 		const report = { plan, planId: planId(plan), warnings: [...warnings] };
-		return await use(report, opened);
+		return await use(report, {
+			...opened,
+			withOrigin: (file) =>
+				file.from === "target" ? file : withOrigin(file, located[file.from]),
+		});
 	} finally {
 		for (const open of closing) await open.close();
 	}
+}
+
+async function locateSides(inputs: PlanInputs): Promise<Record<Side, Located>> {
+	const [base, delta] = await locateInputs([inputs.base, inputs.delta], inputs);
+	return { base: base as Located, delta: delta as Located };
 }
 
 /** The scheme for files of bytes that is asked for or, by `auto`, plain from names; null for a sum of tensors. */

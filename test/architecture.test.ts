@@ -13,6 +13,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 	format: ["tensor", "errors"],
 	kernel: ["tensor", "errors"],
 	io: ["errors"],
+	hub: ["io", "errors"],
 	checkpoint: ["format", "io", "tensor", "errors"],
 	delta: ["checkpoint", "format", "kernel", "tensor", "errors"],
 	engine: [
@@ -26,6 +27,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 		"version",
 	],
 	operation: [
+		"hub",
 		"engine",
 		"delta",
 		"kernel",
@@ -39,6 +41,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 	],
 	index: [
 		"operation",
+		"hub",
 		"engine",
 		"delta",
 		"io",
@@ -55,6 +58,8 @@ const OPERATIONS = [
 	"plan",
 	"verify",
 	"inspect",
+	"fetch",
+	"locate",
 	"doctor",
 	"check-inputs",
 	"recognise",
@@ -62,6 +67,7 @@ const OPERATIONS = [
 ];
 const PACKAGES: Record<string, readonly string[]> = {
 	cli: ["yargs", "cli-progress"],
+	hub: ["@huggingface/hub"],
 };
 /** Parts that do no input or output. */
 const PURE = ["errors", "tensor", "format", "delta"];

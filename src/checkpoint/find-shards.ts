@@ -14,7 +14,7 @@ import { openFileSource } from "../io/file-source.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
 /** The formats that can be read, the preferred one first: how their files are named in a model's folder. */
-const FORMATS = [
+export const FORMATS = [
 	{
 		files: "safetensors files",
 		indexName: INDEX_FILE_NAME,
@@ -107,7 +107,11 @@ async function listFolder(folder: string): Promise<ShardListing> {
 	return { ...listing, fileNames: [only as string] };
 }
 
-function weightsOf(names: readonly string[], { weights }: Format): string[] {
+/** The weight files of a format among the names of a folder. */
+export function weightsOf(
+	names: readonly string[],
+	{ weights }: Format,
+): string[] {
 	return names.filter(
 		(name) => weights.test(name) && !TRAINER_STATE.test(name),
 	);

@@ -28,7 +28,8 @@ export interface SideFile {
 	kind: SideFileKind;
 }
 
-function sideFileKind(fileName: string): SideFileKind | null {
+/** What a file of that name is for; null where it is no config or tokenizer file. */
+export function sideFileKind(fileName: string): SideFileKind | null {
 	for (const kind of ["config", "tokenizer"] as const)
 		if ((SIDE_FILES[kind] as readonly string[]).includes(fileName)) return kind;
 	return null;

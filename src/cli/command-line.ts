@@ -16,6 +16,7 @@ import {
 } from "../index.ts";
 import { conventionsCommand } from "./conventions-command.ts";
 import { doctorCommand } from "./doctor-command.ts";
+import { fetchCommand } from "./fetch-command.ts";
 import { parseBytes } from "./format.ts";
 import { inspectCommand } from "./inspect-command.ts";
 import { makeCommand, makeOptions } from "./make-command.ts";
@@ -88,7 +89,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 	return yargs()
 		.scriptName("merge-delta")
 		.usage(
-			"Merge a base model and a published delta, verified byte for byte.\n\n$0 --base <src> --delta <src> --out <dir>\n\n<src> is a folder with weights, or one weight file: safetensors or torch.",
+			"Merge a base model and a published delta, verified byte for byte.\n\n$0 --base <src> --delta <src> --out <dir>\n\n<src> is a folder with weights, one weight file (safetensors or torch), or a model on Hugging Face: org/name[@revision].",
 		)
 		.command(
 			["merge", "$0"],
@@ -115,7 +116,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 			inputOptions,
 			(args) =>
 				run((terminal) =>
-					planCommand({ ...args, changes: changesOf(args) }, terminal),
+					planCommand({ ...args, changes: changesOf(args) }, terminal, signal),
 				),
 		)
 		.command(
@@ -132,12 +133,23 @@ function build(run: Run, signal: AbortSignal): Argv {
 			"inspect <src>",
 			"list the tensors of a model",
 			(y) =>
-				y.positional("src", {
+				hubOptions(y).positional("src", {
 					type: "string",
 					demandOption: true,
-					describe: "a folder or a weight file",
+					describe: "a folder, a weight file, or org/name[@revision]",
 				}),
-			(args) => run((terminal) => inspectCommand(args.src, terminal)),
+			(args) => run((terminal) => inspectCommand(args, terminal, signal)),
+		)
+		.command(
+			"fetch <repo>",
+			"bring a model from Hugging Face into its cache",
+			(y) =>
+				hubOptions(y).positional("repo", {
+					type: "string",
+					demandOption: true,
+					describe: "org/name or org/name@revision",
+				}),
+			(args) => run((terminal) => fetchCommand(args, terminal, signal)),
 		)
 		.command(
 			"verify <dir>",
@@ -218,8 +230,22 @@ function build(run: Run, signal: AbortSignal): Argv {
 		});
 }
 
-function inputOptions<T>(y: Argv<T>) {
+/** How the Hub is reached; the rest is as the environment has it. */
+function hubOptions<T>(y: Argv<T>) {
 	return y
+		.option("cache-dir", {
+			type: "string",
+			requiresArg: true,
+			describe: "cache of the Hub; default: the Python client's",
+		})
+		.option("offline", {
+			type: "boolean",
+			describe: "use what the cache holds, and no network",
+		});
+}
+
+function inputOptions<T>(y: Argv<T>) {
+	return hubOptions(y)
 		.option("base", {
 			alias: "base-model-path",
 			type: "string",

@@ -4,6 +4,7 @@ import {
 	LocalIoError,
 	type MergeDeltaError,
 	MismatchError,
+	NetworkError,
 	OutputConflictError,
 	SourceChangedError,
 	UsageError,
@@ -29,6 +30,11 @@ export const EXIT_CODES: readonly {
 		of: FormatError,
 	},
 	{ code: 4, meaning: "the inputs do not fit together", of: MismatchError },
+	{
+		code: 5,
+		meaning: "the network or the Hub failed, or refused; resumable",
+		of: NetworkError,
+	},
 	{
 		code: 6,
 		meaning: "the machine failed: full disk, I/O error, permissions",

@@ -1,15 +1,18 @@
 import { type MergeOptions, merge } from "../index.ts";
+import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, plural } from "./format.ts";
+import { type HubFlags, hubChoices } from "./hub-flags.ts";
 import { tellPerformance } from "./performance.ts";
 import { openProgress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function mergeCommand(
-	options: MergeOptions,
+	options: MergeOptions & HubFlags,
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
 	const progress = openProgress(terminal);
+	const fetching = openFetchProgress(terminal);
 	const started = performance.now();
 	const { base, delta, out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
@@ -23,9 +26,17 @@ export async function mergeCommand(
 		...{ base, delta, out, convention, dtype, changes, expectSum },
 		...{ allowNonFinite, allowUnlikely },
 		...{ kernel, threads, memory, directIo, inputSums },
+		...hubChoices(options, terminal),
 		signal,
-		onProgress: (at) => progress.update(at),
-	}).finally(() => progress.stop());
+		onFetch: (at) => fetching.update(at),
+		onProgress: (at) => {
+			fetching.stop();
+			progress.update(at);
+		},
+	}).finally(() => {
+		fetching.stop();
+		progress.stop();
+	});
 	const seconds = (performance.now() - started) / 1000;
 	for (const warning of warnings) terminal.warn(warning);
 	const bytes = manifest.outputs.reduce((sum, f) => sum + f.byteLength, 0);

@@ -5,18 +5,25 @@ import {
 	printable,
 	sumsOf,
 } from "../index.ts";
+import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
+import { type HubFlags, hubChoices } from "./hub-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function planCommand(
-	inputs: PlanInputs,
+	inputs: PlanInputs & HubFlags,
 	terminal: Terminal,
+	signal: AbortSignal,
 ): Promise<number> {
 	const { base, delta, convention, dtype, allowUnlikely } = inputs;
 	const { changes, expectSum } = inputs;
+	const fetching = openFetchProgress(terminal);
 	const report = await plan({
 		...{ base, delta, convention, dtype, changes, expectSum, allowUnlikely },
-	});
+		...hubChoices(inputs, terminal),
+		signal,
+		onFetch: (at) => fetching.update(at),
+	}).finally(() => fetching.stop());
 	for (const warning of report.warnings) terminal.warn(warning);
 	const { shards, sideFiles, totals, convention: id } = report.plan;
 	const bytes = shards.reduce((sum, { byteLength }) => sum + byteLength, 0);

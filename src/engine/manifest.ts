@@ -18,6 +18,10 @@ export interface ReadFile extends Omit<WrittenFile, "sha256"> {
 	from: InputSide;
 	/** null where it was not to be taken */
 	sha256: string | null;
+	/** on the Hub, `org/name`, where it came from there */
+	repository?: string;
+	/** of that repository */
+	commit?: string;
 }
 
 /** What the merge of a delta will not give back as it was. */

@@ -32,6 +32,8 @@ export interface OpenInputs {
 	sources: readonly (readonly FileSource[])[];
 	/** Open one of `plan.sideFiles`. Must be closed. */
 	openSideFile(from: InputSide, fileName: string): Promise<FileSource>;
+	/** Say where a file came from. @throws {VerificationError} where it is not what was published there */
+	withOrigin(file: ReadFile): ReadFile;
 }
 
 export interface PublishOptions extends EngineChoices {
@@ -118,7 +120,7 @@ export async function publishPlan(
 /** Write all files of the output into the staging folder. */
 async function write(
 	plan: MergePlan,
-	{ sources, openSideFile }: OpenInputs,
+	{ sources, openSideFile, withOrigin }: OpenInputs,
 	staging: Staging,
 	engine: Engine,
 	options: PublishOptions,
@@ -135,17 +137,18 @@ async function write(
 	checkSum(plan, run.sum, options.out);
 	for (const source of sources.flat()) await source.checkUnchanged();
 
-	const inputs = listInputs(plan, run.inputSums);
+	const read = listInputs(plan, run.inputSums);
 	const outputs = [...run.shards];
 	if (plan.index !== null)
 		outputs.push(await writeText(staging, INDEX_FILE_NAME, plan.index));
 	for (const sideFile of plan.sideFiles) {
 		const { from, fileName } = sideFile;
 		const source = await openSideFile(from, fileName);
-		const { read, written } = await copySideFile(source, sideFile, staging);
-		inputs.push({ from, ...read });
-		outputs.push(written);
+		const copied = await copySideFile(source, sideFile, staging);
+		read.push({ from, ...copied.read });
+		outputs.push(copied.written);
 	}
+	const inputs = read.map(withOrigin);
 	const manifest = createManifest(
 		...([plan, inputs, outputs, nonFinite, unrestored] as const),
 	);

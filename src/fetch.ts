@@ -1,0 +1,27 @@
+import { neededFiles } from "./checkpoint/needed-files.ts";
+import type { DownloadProgress } from "./hub/download.ts";
+import {
+	type FetchedRepository,
+	fetchRepository,
+} from "./hub/fetch-repository.ts";
+import type { HubOptions } from "./hub/settings.ts";
+
+export interface FetchOptions extends HubOptions {
+	/** `org/name` or `org/name@revision` */
+	repo: string;
+	signal?: AbortSignal | undefined;
+	onProgress?: ((progress: DownloadProgress) => void) | undefined;
+}
+
+/**
+ * Bring a model from the Hub into the cache that is shared with the Python client, each file checked by its
+ * checksum. What is there already is not fetched again; what was interrupted goes on where it stopped.
+ *
+ * @throws {MergeDeltaError} of the kind that says how to react
+ */
+export async function fetch({
+	repo,
+	...options
+}: FetchOptions): Promise<FetchedRepository> {
+	return fetchRepository(repo, { ...options, choose: neededFiles });
+}

@@ -1,0 +1,188 @@
+import {
+	copyFile,
+	mkdir,
+	readdir,
+	readFile,
+	readlink,
+	rename,
+	rm,
+	stat,
+	symlink,
+	writeFile,
+} from "node:fs/promises";
+import path from "node:path";
+import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
+import { COMMIT, isPlainPath, type RemoteFile } from "./repository.ts";
+
+/** What a file system says that has no symbolic links, or does not let us make any. */
+const NO_LINKS = new Set([
+	...["EPERM", "EACCES", "EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"],
+]);
+
+/** A file that a snapshot holds. */
+export interface SnapshotFile {
+	/** in the repository */
+	path: string;
+	byteLength: number;
+	/** what it must be, where its blob is named by that; else null */
+	sha256: string | null;
+}
+
+/**
+ * The folder of one repository in a Hub cache, laid out as the Python client does (huggingface_hub, "Understand
+ * caching"): `blobs/<oid>`, `refs/<revision>`, `snapshots/<commit>/<path>` → blob, `.no_exist/<commit>/<path>`.
+ */
+export class RepositoryCache {
+	readonly folder: string;
+	readonly blobs: string;
+
+	constructor(cacheDir: string, repository: string) {
+		const name = `models--${repository.replaceAll("/", "--")}`;
+		this.folder = path.join(cacheDir, name);
+		this.blobs = path.join(this.folder, "blobs");
+	}
+
+	snapshot(commit: string): string {
+		return path.join(this.folder, "snapshots", commit);
+	}
+
+	/** The commit a revision was when it was last fetched; null where it never was. */
+	async readRevision(revision: string): Promise<string | null> {
+		if (COMMIT.test(revision))
+			return (await isThere(this.snapshot(revision))) ? revision : null;
+		const file = path.join(this.folder, "refs", ...revision.split("/"));
+		const text = await readFile(file, "utf8").catch((error) => {
+			if (isAbsent(error)) return null;
+			throw toLocalIoError(error, file, "reading");
+		});
+		const commit = text?.trim() ?? "";
+		return COMMIT.test(commit) ? commit : null;
+	}
+
+	async writeRevision(revision: string, commit: string): Promise<void> {
+		if (COMMIT.test(revision)) return;
+		const file = path.join(this.folder, "refs", ...revision.split("/"));
+		await attempt(file, "writing", async () => {
+			await mkdir(path.dirname(file), { recursive: true });
+			const fresh = `${file}.${uniqueSuffix()}`;
+			await writeFile(fresh, commit, { flag: "wx" });
+			await rename(fresh, file);
+		});
+	}
+
+	/** The files that a snapshot holds whole; a link to nothing is none. */
+	async listSnapshot(commit: string): Promise<SnapshotFile[]> {
+		const folder = this.snapshot(commit);
+		return attempt(folder, "listing", async () => {
+			const files: SnapshotFile[] = [];
+			const names = await readdir(folder, { recursive: true }).catch(
+				(error) => {
+					if (isAbsent(error)) return [];
+					throw error;
+				},
+			);
+			for (const name of names.sort()) {
+				const file = path.join(folder, name);
+				const stats = await stat(file).catch(() => null);
+				const inRepository = name.split(path.sep).join("/");
+				if (!stats?.isFile() || !isPlainPath(inRepository)) continue;
+				const oid = path.basename(await readlink(file).catch(() => ""));
+				files.push({
+					...{ path: inRepository, byteLength: stats.size },
+					sha256: /^[0-9a-f]{64}$/.test(oid) ? oid : null,
+				});
+			}
+			return files;
+		});
+	}
+
+	/** Whether a file was asked for at that commit, and the Hub had none. */
+	async isKnownMissing(commit: string, file: string): Promise<boolean> {
+		return isThere(
+			path.join(this.folder, ".no_exist", commit, ...file.split("/")),
+		);
+	}
+
+	/** Whether a snapshot holds a file, with its length; links are followed. */
+	async holds({ commit, path: file, byteLength }: RemoteFile) {
+		return hasLength(this.pointer(commit, file), byteLength);
+	}
+
+	/** Whether the content of a file is there, of whatever commit. */
+	async holdsBlob({ oid, byteLength }: RemoteFile): Promise<boolean> {
+		return hasLength(this.blob(oid), byteLength);
+	}
+
+	blob(oid: string): string {
+		return path.join(this.blobs, oid);
+	}
+
+	/**
+	 * Put a file, whose blob is there, into its snapshot: as a link or, where there are none, as the file itself.
+	 *
+	 * @param isNew  the blob was made for this snapshot, so no other needs it
+	 */
+	async link(
+		{ commit, path: file, oid }: RemoteFile,
+		isNew: boolean,
+	): Promise<void> {
+		const pointer = this.pointer(commit, file);
+		const blob = this.blob(oid);
+		const target = path.relative(path.dirname(pointer), blob);
+		await attempt(pointer, "linking", async () => {
+			await mkdir(path.dirname(pointer), { recursive: true });
+			if ((await readlink(pointer).catch(() => null)) === target) return;
+			const fresh = `${pointer}.${uniqueSuffix()}`;
+			try {
+				await symlink(target, fresh);
+			} catch (error) {
+				if (!NO_LINKS.has(systemErrorCode(error) ?? "")) throw error;
+				if (isNew) return rename(blob, pointer);
+				await copyFile(blob, fresh);
+			}
+			await rename(fresh, pointer).catch(async (error) => {
+				await rm(fresh, { force: true });
+				throw error;
+			});
+		});
+	}
+
+	private pointer(commit: string, file: string): string {
+		return path.join(this.snapshot(commit), ...file.split("/"));
+	}
+}
+
+/** Distinct from that of any other process, and of any other call. */
+function uniqueSuffix(): string {
+	return `${process.pid}-${counter++}.incomplete`;
+}
+let counter = 0;
+
+async function hasLength(file: string, byteLength: number): Promise<boolean> {
+	const stats = await stat(file).catch(() => null);
+	return stats?.isFile() === true && stats.size === byteLength;
+}
+
+async function isThere(file: string): Promise<boolean> {
+	return stat(file).then(
+		() => true,
+		() => false,
+	);
+}
+
+function isAbsent(error: unknown): boolean {
+	const code = systemErrorCode(error) ?? "";
+	return ["ENOENT", "ENOTDIR", "EISDIR"].includes(code);
+}
+
+async function attempt<T>(
+	where: string,
+	what: string,
+	work: () => Promise<T>,
+): Promise<T> {
+	try {
+		return await work();
+	} catch (error) {
+		throw toLocalIoError(error, where, what);
+	}
+}

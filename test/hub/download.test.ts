@@ -1,0 +1,472 @@
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import {
+	chmod,
+	lstat,
+	mkdir,
+	readdir,
+	readFile,
+	readlink,
+	rm,
+	stat,
+	symlink,
+	writeFile,
+} from "node:fs/promises";
+import { hostname } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, onTestFinished, test } from "vitest";
+import {
+	InterruptedError,
+	NetworkError,
+	UsageError,
+	VerificationError,
+} from "../../src/errors.ts";
+import type { DownloadProgress } from "../../src/hub/download.ts";
+import {
+	type FetchRepositoryOptions,
+	fetchRepository,
+} from "../../src/hub/fetch-repository.ts";
+import { scratchFolder } from "../end-to-end/run.ts";
+import type { LocalHub, LocalHubOptions } from "./local-hub.ts";
+import { IMPATIENT, MODEL, openHub, someBytes } from "./open-hub.ts";
+
+const SIZE = 300_000;
+const WEIGHTS = someBytes(SIZE);
+const SHA256 = createHash("sha256").update(WEIGHTS).digest("hex");
+const CONFIG = '{"a": 1}';
+const CONFIG_ID = createHash("sha1").update(`blob 8\0${CONFIG}`).digest("hex");
+const FILES = {
+	"model.safetensors": WEIGHTS,
+	"config.json": CONFIG,
+	"sub/empty.json": "",
+};
+const STORE = /^GET http:\/\/localhost/;
+const HOST = hostname().replace(/[^\w.]/g, "_");
+
+async function open(options: Partial<LocalHubOptions> = {}) {
+	const hub = await openHub({
+		repos: { [MODEL]: { files: FILES } },
+		...options,
+	});
+	const cacheDir = await scratchFolder();
+	const folder = path.join(cacheDir, "models--org--model");
+	const blobs = path.join(folder, "blobs");
+	const bring = (repo = MODEL, more: Partial<FetchRepositoryOptions> = {}) =>
+		fetchRepository(repo, {
+			...{ cacheDir, endpoint: hub.endpoint, token: null, offline: false },
+			...{ retry: IMPATIENT, choose: (paths) => paths, ...more },
+		});
+	return { hub, cacheDir, folder, blobs, bring };
+}
+
+/** The ranges the store was asked for. */
+function asked({ requests }: LocalHub): (string | undefined)[] {
+	return requests.flatMap(({ origin, headers }) =>
+		origin === "cdn" ? [headers.range] : [],
+	);
+}
+
+async function expectWeights(snapshot: string): Promise<void> {
+	const bytes = await readFile(path.join(snapshot, "model.safetensors"));
+	expect(bytes.equals(WEIGHTS)).toBe(true); // toEqual would compare byte by byte, in seconds
+}
+
+async function leftovers(folder: string): Promise<string[]> {
+	const names = await readdir(folder, { recursive: true });
+	return names.filter((name) => name.includes("incomplete"));
+}
+
+/** A process id that nobody has. */
+async function deadPid(): Promise<number> {
+	const child = spawn(process.execPath, ["-e", ""]);
+	await once(child, "exit");
+	return child.pid as number;
+}
+
+describe("the cache", () => {
+	test("is laid out as the Python client's", async () => {
+		const { hub, folder, blobs, bring } = await open();
+		const result = await bring();
+		const commit = hub.commitOf(MODEL);
+		const snapshot = path.join(folder, "snapshots", commit);
+		expect(result).toMatchObject({
+			repository: MODEL,
+			commit,
+			folder: snapshot,
+		});
+		expect(await readFile(path.join(folder, "refs", "main"), "utf8")).toBe(
+			commit,
+		);
+		const empty = createHash("sha1").update("blob 0\0").digest("hex");
+		expect((await readdir(blobs)).sort()).toEqual(
+			[SHA256, CONFIG_ID, empty].sort(),
+		);
+		expect(await readlink(path.join(snapshot, "config.json"))).toBe(
+			`../../blobs/${CONFIG_ID}`,
+		);
+		expect(await readlink(path.join(snapshot, "sub", "empty.json"))).toBe(
+			`../../../blobs/${empty}`,
+		);
+		await expectWeights(snapshot);
+		expect(await readFile(path.join(snapshot, "config.json"), "utf8")).toBe(
+			CONFIG,
+		);
+		expect(await leftovers(folder)).toEqual([]);
+		expect(
+			result.files.find((file) => file.path === "model.safetensors"),
+		).toEqual({
+			path: "model.safetensors",
+			byteLength: SIZE,
+			sha256: SHA256,
+			wasCached: false,
+		});
+	});
+
+	test("is not filled twice", async () => {
+		const { hub, bring } = await open();
+		await bring();
+		hub.requests.length = 0;
+		const again = await bring();
+		expect(again.files.every(({ wasCached }) => wasCached)).toBe(true);
+		expect(hub.requests.every(({ url }) => url.includes("/api/models/"))).toBe(
+			true,
+		);
+	});
+
+	test("gives what another commit has in common", async () => {
+		const { hub, bring } = await open();
+		await bring();
+		const commit = await hub.commit(MODEL, { ...FILES, "config.json": "{}" });
+		hub.requests.length = 0;
+		const { folder } = await bring();
+		expect(folder).toContain(commit);
+		expect(asked(hub)).toEqual([]);
+		expect(await readFile(path.join(folder, "config.json"), "utf8")).toBe("{}");
+		expect((await stat(path.join(folder, "model.safetensors"))).size).toBe(
+			SIZE,
+		);
+	});
+
+	test("keeps a nested revision apart", async () => {
+		const { folder, bring } = await open({
+			repos: {
+				[MODEL]: {
+					files: FILES,
+					refs: { "refs/pr/1": { ...FILES, "config.json": "[]" } },
+				},
+			},
+		});
+		const { commit } = await bring(`${MODEL}@refs/pr/1`);
+		expect(
+			await readFile(path.join(folder, "refs", "refs", "pr", "1"), "utf8"),
+		).toBe(commit);
+		const pinned = await bring(`${MODEL}@${commit}`);
+		expect(pinned.commit).toBe(commit);
+		expect(await readdir(path.join(folder, "refs"))).toEqual(["refs"]);
+	});
+
+	test.each([
+		["a blob that is cut off", "cut"],
+		["a link to nothing", "dangling"],
+		["a shared blob that is gone", "shared"],
+	])("is mended: %s", async (_, how) => {
+		const { folder, blobs, bring } = await open();
+		const { folder: snapshot } = await bring();
+		const blob = path.join(blobs, SHA256);
+		if (how === "cut") await writeFile(blob, WEIGHTS.subarray(0, 100));
+		else await rm(blob);
+		if (how === "shared") await symlink("../../blobs/ab/cd", blob);
+		const { files } = await bring();
+		expect(files.filter(({ wasCached }) => !wasCached)).toHaveLength(1);
+		await expectWeights(snapshot);
+		expect((await lstat(blob)).isFile()).toBe(true);
+		expect(await leftovers(folder)).toEqual([]);
+	});
+
+	test("takes a file that lies in the snapshot itself, where links are not made", async () => {
+		const { hub, bring } = await open();
+		const { folder: snapshot } = await bring();
+		const file = path.join(snapshot, "model.safetensors");
+		await rm(file);
+		await writeFile(file, WEIGHTS);
+		hub.requests.length = 0;
+		await bring();
+		expect(asked(hub)).toEqual([]);
+		expect((await lstat(file)).isFile()).toBe(true);
+	});
+
+	test("whose folder cannot be written is an error of this machine", async () => {
+		const { cacheDir, bring } = await open();
+		await writeFile(path.join(cacheDir, "models--org--model"), "in the way");
+		await expect(bring()).rejects.toMatchObject({ code: "ERR_LOCAL_IO" });
+		await chmod(cacheDir, 0o700);
+	});
+});
+
+describe("checksums", () => {
+	test("wrong once: fetched once more", async () => {
+		const { hub, folder, bring } = await open();
+		hub.fail(STORE, { kind: "bit-flip", at: 123_456 });
+		const notices: string[] = [];
+		const { folder: snapshot } = await bring(MODEL, {
+			onNotice: (n) => notices.push(n),
+		});
+		expect(asked(hub)).toHaveLength(2);
+		expect(notices.join()).toContain("wrong checksum");
+		await expectWeights(snapshot);
+		expect(await leftovers(folder)).toEqual([]);
+	});
+
+	test.each<[string, RegExp, Parameters<LocalHub["fail"]>[1]]>([
+		["a flipped bit", STORE, { kind: "bit-flip", at: 7 }],
+		["a page of the right length", STORE, { kind: "html", sameLength: true }],
+		[
+			"a flipped bit in a small file",
+			/config\.json/,
+			{ kind: "bit-flip", at: 2 },
+		],
+	])("wrong twice: %s is refused and not kept", async (_, pattern, fault) => {
+		const { hub, folder, blobs, bring } = await open();
+		hub.fail(pattern, fault, 99);
+		const error = await bring().catch((e) => e);
+		expect(error).toBeInstanceOf(VerificationError);
+		const oid = pattern === STORE ? SHA256 : CONFIG_ID;
+		expect(error.message).toContain(oid);
+		expect((await readdir(blobs)).filter((n) => n.startsWith(oid))).toEqual([]);
+		expect(await readdir(folder)).not.toContain("refs");
+	});
+
+	test("wrong bytes of another range that says it is the right one", async () => {
+		const { hub, bring } = await open();
+		hub.fail(STORE, { kind: "reset", afterBytes: 100_000 });
+		hub.fail(STORE, { kind: "other-range", shift: -1, lying: true });
+		const { folder } = await bring();
+		expect(asked(hub).at(-1)).toBe(`bytes=0-${SIZE - 1}`);
+		await expectWeights(folder);
+	});
+
+	test("of a mirror that tells none with the file", async () => {
+		const { hub, bring } = await open();
+		hub.fail(/resolve/, { kind: "mirror" }, 99);
+		hub.fail(STORE, { kind: "bit-flip", at: 7 });
+		await bring();
+		expect(asked(hub)).toHaveLength(2);
+	});
+});
+
+describe("what a dead process left", () => {
+	const partialOf = (blobs: string, pid: number, host = HOST) =>
+		path.join(blobs, `${SHA256}.md-${host}-${pid}.incomplete`);
+	async function openWith(bytes: Uint8Array, pid: number, host?: string) {
+		const opened = await open();
+		await mkdir(opened.blobs, { recursive: true });
+		await writeFile(partialOf(opened.blobs, pid, host), bytes);
+		return opened;
+	}
+
+	test("is gone on with", async () => {
+		const { hub, bring, folder } = await openWith(
+			WEIGHTS.subarray(0, 123_456),
+			await deadPid(),
+		);
+		await bring();
+		expect(asked(hub)).toEqual([`bytes=123456-${SIZE - 1}`]);
+		expect(await leftovers(folder)).toEqual([]);
+	});
+
+	test("is gone on with where this process has the same id", async () => {
+		const { hub, bring } = await openWith(
+			WEIGHTS.subarray(0, 1000),
+			process.pid,
+		);
+		await bring();
+		expect(asked(hub)).toEqual([`bytes=1000-${SIZE - 1}`]);
+	});
+
+	test("is whole already", async () => {
+		const { hub, bring } = await openWith(WEIGHTS, await deadPid());
+		await bring();
+		expect(asked(hub)).toEqual([]);
+	});
+
+	test("has other bytes: it is fetched from the start", async () => {
+		const { hub, bring } = await openWith(
+			new Uint8Array(1000),
+			await deadPid(),
+		);
+		const { folder } = await bring();
+		expect(asked(hub)).toEqual([
+			`bytes=1000-${SIZE - 1}`,
+			`bytes=0-${SIZE - 1}`,
+		]);
+		await expectWeights(folder);
+	});
+
+	test("is too long: it is fetched from the start", async () => {
+		const { hub, bring } = await openWith(
+			new Uint8Array(SIZE + 1),
+			await deadPid(),
+		);
+		await bring();
+		expect(asked(hub)).toEqual([`bytes=0-${SIZE - 1}`]);
+	});
+
+	test.each([
+		["a live process", async () => process.ppid, HOST],
+		["another machine", deadPid, "elsewhere"],
+	])("what %s writes is left alone", async (_, findPid, host) => {
+		const pid = await findPid();
+		const { hub, bring, blobs } = await openWith(
+			WEIGHTS.subarray(0, 1000),
+			pid,
+			host,
+		);
+		await bring();
+		expect(asked(hub)).toEqual([`bytes=0-${SIZE - 1}`]);
+		expect((await stat(partialOf(blobs, pid, host))).size).toBe(1000);
+	});
+});
+
+test("a process that is killed leaves what the next goes on with", async () => {
+	const { hub, cacheDir, blobs, bring } = await open();
+	hub.fail(STORE, { kind: "stall", afterBytes: 200_000 });
+	const program = `
+		import { fetchRepository } from ${JSON.stringify(new URL("../../dist/src/hub/fetch-repository.js", import.meta.url).href)};
+		await fetchRepository(${JSON.stringify(MODEL)}, {
+			cacheDir: ${JSON.stringify(cacheDir)}, endpoint: ${JSON.stringify(hub.endpoint)}, token: null,
+			choose: (paths) => paths,
+			onProgress: ({ path, fileBytes }) => { if (path === "model.safetensors") process.send(fileBytes); },
+		});`;
+	const child = spawn(
+		process.execPath,
+		["--input-type=module", "-e", program],
+		{
+			cwd: fileURLToPath(new URL("../..", import.meta.url)),
+			stdio: ["ignore", "inherit", "inherit", "ipc"],
+		},
+	);
+	onTestFinished(() => void child.kill("SIGKILL"));
+	await new Promise<void>((resolve, reject) => {
+		child.on("message", (bytes) => bytes === 200_000 && resolve());
+		child.on("exit", () => reject(new Error("ended before it was killed")));
+	});
+	child.kill("SIGKILL");
+	await once(child, "exit");
+	expect(await leftovers(blobs)).toEqual([
+		`${SHA256}.md-${HOST}-${child.pid}.incomplete`,
+	]);
+	hub.requests.length = 0;
+	const { folder } = await bring();
+	expect(asked(hub)).toEqual([`bytes=200000-${SIZE - 1}`]);
+	await expectWeights(folder);
+	expect(await leftovers(blobs)).toEqual([]);
+});
+
+describe("several at once", () => {
+	test("two that want the same fetch it once", async () => {
+		const { hub, bring } = await open();
+		await Promise.all([bring(), bring()]);
+		expect(asked(hub)).toHaveLength(1);
+	});
+
+	test("progress counts all bytes, those in the cache included, and ends at their sum", async () => {
+		const { hub, bring } = await open();
+		await bring(MODEL, { choose: () => ["config.json"] });
+		hub.fail(STORE, { kind: "bit-flip", at: 1 });
+		const steps: DownloadProgress[] = [];
+		await bring(MODEL, { onProgress: (step) => steps.push({ ...step }) });
+		const total = SIZE + CONFIG.length;
+		for (const { bytes, totalBytes } of steps) {
+			expect(totalBytes).toBe(total);
+			expect(bytes).toBeLessThanOrEqual(total);
+		}
+		expect(steps[0]).toMatchObject({
+			path: "config.json",
+			bytes: CONFIG.length,
+		});
+		expect(steps.at(-1)?.bytes).toBe(total);
+	});
+
+	test("the first failure stops the rest and is the one that is told", async () => {
+		const { hub, bring, folder } = await open();
+		hub.fail(STORE, { kind: "stall", afterBytes: 1000 }, 99);
+		hub.fail(/config\.json/, { kind: "status", status: 418 });
+		const error = await bring().catch((e) => e);
+		expect(error).toBeInstanceOf(NetworkError);
+		expect(error.message).toContain("418");
+		expect(await readdir(folder)).not.toContain("refs");
+	});
+
+	test("an interruption stops all and keeps what came", async () => {
+		const { hub, bring, blobs } = await open();
+		hub.fail(STORE, { kind: "stall", afterBytes: 150_000 });
+		const controller = new AbortController();
+		const fetching = bring(MODEL, {
+			signal: controller.signal,
+			onProgress: ({ fileBytes }) =>
+				fileBytes === 150_000 && controller.abort(),
+		});
+		await expect(fetching).rejects.toBeInstanceOf(InterruptedError);
+		expect(await leftovers(blobs)).toHaveLength(1);
+		hub.requests.length = 0;
+		await bring();
+		expect(asked(hub)).toEqual([`bytes=150000-${SIZE - 1}`]);
+	});
+});
+
+describe("offline", () => {
+	test("takes what the cache holds, and opens no socket", async () => {
+		const { hub, bring } = await open();
+		const online = await bring();
+		hub.requests.length = 0;
+		const offline = await bring(MODEL, {
+			offline: true,
+			endpoint: "http://127.0.0.1:1",
+		});
+		expect(offline).toMatchObject({
+			commit: online.commit,
+			folder: online.folder,
+		});
+		expect(offline.files.map((file) => file.path).sort()).toEqual(
+			Object.keys(FILES).sort(),
+		);
+		expect(
+			(await bring(`${MODEL}@${online.commit}`, { offline: true })).folder,
+		).toBe(online.folder);
+		expect(hub.requests).toEqual([]);
+	});
+
+	test.each([MODEL, `${MODEL}@v2`, `${MODEL}@${"0".repeat(40)}`])(
+		"%s, which it does not hold, is an error that says so",
+		async (repo) => {
+			const { hub, bring } = await open();
+			const error = await bring(repo, { offline: true }).catch((e) => e);
+			expect(error).toBeInstanceOf(NetworkError);
+			expect(error.message).toMatch(/not in the cache .*without --offline/);
+			expect(hub.requests).toEqual([]);
+		},
+	);
+
+	test("does not take a link to nothing for a file", async () => {
+		const { blobs, bring } = await open();
+		await bring();
+		await rm(path.join(blobs, SHA256));
+		const { files } = await bring(MODEL, { offline: true });
+		expect(files.map((file) => file.path)).not.toContain("model.safetensors");
+	});
+});
+
+test.each([
+	"model",
+	"a/b/c",
+	"org/model@",
+	"org/../x",
+	"org/model@../x",
+	"-org/m",
+	"org/model@a..b",
+])("%s is no repository", async (repo) => {
+	const { bring } = await open();
+	await expect(bring(repo)).rejects.toBeInstanceOf(UsageError);
+});

@@ -1,0 +1,316 @@
+import { describe, expect, test, vi } from "vitest";
+import {
+	InterruptedError,
+	NetworkError,
+	SourceChangedError,
+} from "../../src/errors.ts";
+import { openHubSource } from "../../src/hub/hub-source.ts";
+import { readRange } from "../../src/hub/read-range.ts";
+import type { Fault } from "./faults.ts";
+import type { LocalHubOptions } from "./local-hub.ts";
+import {
+	gathered,
+	listed,
+	MODEL,
+	openHub,
+	settingsFor,
+	someBytes,
+} from "./open-hub.ts";
+
+const SIZE = 100_000;
+const WEIGHTS = someBytes(SIZE);
+const NAME = "model.safetensors";
+const FILES = { [NAME]: WEIGHTS, "config.json": "{}" };
+/** The store that the Hub sends to. */
+const STORE = /^GET http:\/\/localhost/;
+
+async function open(
+	options: Partial<LocalHubOptions> = {},
+	token: string | null = null,
+) {
+	const hub = await openHub({
+		repos: { [MODEL]: { files: FILES } },
+		...options,
+	});
+	const settings = {
+		...(await settingsFor(hub, { token })),
+		downloadTimeoutMs: 200,
+	};
+	const file = await listed(hub, settings, NAME);
+	hub.requests.length = 0;
+	const read = (begin = 0, end = SIZE, signal?: AbortSignal) =>
+		gathered(readRange(settings, file, begin, end, signal));
+	/** which bytes the store was asked for */
+	const asked = () =>
+		hub.requests.flatMap(({ origin, headers }) =>
+			origin === "cdn" ? [headers.range] : [],
+		);
+	return { hub, settings, file, read, asked };
+}
+
+test.each([
+	[0, SIZE],
+	[0, 1],
+	[SIZE - 1, SIZE],
+	[12_345, 54_321],
+])("bytes [%i, %i)", async (begin, end) => {
+	const { read, asked } = await open();
+	expect(await read(begin, end)).toEqual(
+		Buffer.from(WEIGHTS.subarray(begin, end)),
+	);
+	expect(asked()).toEqual([`bytes=${begin}-${end - 1}`]);
+});
+
+test("nothing is asked for no bytes", async () => {
+	const { read, hub } = await open();
+	expect(await read(7, 7)).toHaveLength(0);
+	expect(hub.requests).toEqual([]);
+	await expect(read(7, SIZE + 1)).rejects.toBeInstanceOf(RangeError);
+});
+
+test("all is asked by the commit, unencoded, and the store sees no token", async () => {
+	const { read, hub, file } = await open({ tokens: { hf_t: [MODEL] } }, "hf_t");
+	await read();
+	const [first, second] = hub.requests;
+	expect(first).toMatchObject({
+		origin: "endpoint",
+		url: `${hub.endpoint}/${MODEL}/resolve/${file.commit}/${NAME}`,
+	});
+	expect(first?.headers.authorization).toBe("Bearer hf_t");
+	expect(second?.origin).toBe("cdn");
+	for (const name of ["authorization", "cookie"])
+		expect(second?.headers).not.toHaveProperty(name);
+	for (const { headers } of hub.requests)
+		expect(headers["accept-encoding"]).toBe("identity");
+});
+
+describe("goes on after", () => {
+	test.each<[string, Fault]>([
+		["a reset before any header", { kind: "reset" }],
+		["a reset before the first byte", { kind: "reset", afterBytes: 0 }],
+		["a reset after the first byte", { kind: "reset", afterBytes: 1 }],
+		["a reset in the middle", { kind: "reset", afterBytes: 65_537 }],
+		["a reset before the last byte", { kind: "reset", afterBytes: SIZE - 1 }],
+		["an end before any header", { kind: "fin" }],
+		["an early end", { kind: "fin", afterBytes: 50_000 }],
+		[
+			"an early end of no declared length",
+			{ kind: "fin", afterBytes: 50_000, framing: "close" },
+		],
+		[
+			"an early end of chunks",
+			{ kind: "fin", afterBytes: 50_000, framing: "chunked" },
+		],
+		[
+			"a short body with a length that agrees",
+			{ kind: "truncate", bytes: 50_000 },
+		],
+		["silence", { kind: "black-hole" }],
+		["silence in the middle", { kind: "stall", afterBytes: 50_000 }],
+		["packets of 999 bytes", { kind: "packets", bytes: 999 }],
+		["bytes behind the end", { kind: "excess", bytes: 10 }],
+		[
+			"declared bytes behind the end",
+			{ kind: "excess", bytes: 10, declared: true },
+		],
+		["500", { kind: "status", status: 500 }],
+		["408", { kind: "status", status: 408 }],
+		[
+			"503 with a wait",
+			{ kind: "status", status: 503, headers: { "Retry-After": "0" } },
+		],
+		["429", { kind: "rate-limited", retryAfter: "0" }],
+		["an address that has expired", { kind: "expired-url" }],
+		["another range", { kind: "other-range", shift: 5 }],
+		["an earlier range", { kind: "other-range", shift: -5 }],
+		["no Content-Range", { kind: "headers", set: { "Content-Range": null } }],
+		[
+			"a malformed Content-Range",
+			{ kind: "headers", set: { "Content-Range": "bytes 0-/x" } },
+		],
+		["several ranges", { kind: "multipart" }],
+		["416", { kind: "range-not-satisfiable" }],
+		[
+			"416 that tells nothing",
+			{ kind: "range-not-satisfiable", contentRange: null },
+		],
+		["gzip", { kind: "gzip" }],
+		["cut gzip", { kind: "gzip", keep: 1000 }],
+		["a page for people", { kind: "html" }],
+		[
+			"a wrong Content-Length",
+			{ kind: "headers", set: { "Content-Length": "-5" } },
+		],
+		[
+			"two Content-Lengths",
+			{ kind: "headers", set: { "Content-Length": ["100000", "7"] } },
+		],
+		["too long headers", { kind: "oversize-headers", bytes: 40_000 }],
+		["a redirect of the store to itself", { kind: "redirect" }],
+	])("%s", async (_, fault) => {
+		const { hub, read } = await open();
+		hub.fail(STORE, fault, 2);
+		const bytes = await read(100);
+		expect(bytes.equals(WEIGHTS.subarray(100))).toBe(true);
+		expect(hub.requests.map((request) => request.fault)).toContain(fault.kind);
+	});
+
+	test("a reset wherever it comes, at the byte where it came", async () => {
+		const { hub, read, asked } = await open();
+		for (let i = 0; i < 12; i++)
+			hub.fail(STORE, { kind: "reset", afterBytes: 8000 });
+		expect((await read()).equals(WEIGHTS)).toBe(true);
+		// More failures than tries in a row: each brought some bytes, and none is asked for twice.
+		expect(asked()).toHaveLength(13);
+		const begins = asked().map((range) =>
+			Number(/=(\d+)-/.exec(range ?? "")?.[1]),
+		);
+		expect(begins).toEqual([...begins].sort((a, b) => a - b));
+		expect(new Set(begins).size).toBe(13);
+	});
+
+	test("200 with the whole file, also where the middle is wanted", async () => {
+		const { hub, read } = await open();
+		hub.fail(STORE, { kind: "reset", afterBytes: 40_000 });
+		hub.fail(STORE, { kind: "ignore-range" });
+		expect((await read(10, 90_000)).equals(WEIGHTS.subarray(10, 90_000))).toBe(
+			true,
+		);
+		hub.fail(STORE, { kind: "ignore-range" });
+		expect(await read(7, 9)).toEqual(Buffer.from(WEIGHTS.subarray(7, 9)));
+	});
+
+	test("addresses that expire between two tries", async () => {
+		const { hub, read } = await open();
+		hub.fail(STORE, { kind: "reset", afterBytes: 40_000 });
+		hub.fail(STORE, { kind: "expired-url" });
+		expect((await read()).equals(WEIGHTS)).toBe(true);
+		const signed = hub.requests.filter(({ origin }) => origin === "cdn");
+		expect(signed).toHaveLength(3);
+		expect(hub.requests).toHaveLength(6); // each by way of the Hub
+	});
+});
+
+describe("gives up, with an error that says why, after", () => {
+	test.each<[string, Fault, string]>([
+		["resets", { kind: "reset", afterBytes: 0 }, "the connection failed"],
+		["another range", { kind: "other-range", shift: 5 }, "bytes 5-99999 came"],
+		["gzip", { kind: "gzip" }, "encoded (gzip)"],
+		["404 of the store", { kind: "status", status: 404 }, "refused (404)"],
+	])("%s again and again", async (_, fault, what) => {
+		const { hub, read } = await open();
+		hub.fail(STORE, fault, 99);
+		const error = await read().catch((e) => e);
+		expect(error).toBeInstanceOf(NetworkError);
+		expect(error.message).toContain(what);
+		expect(error.message).toContain(
+			`org/model@${hub.commitOf(MODEL)}, ${NAME}`,
+		);
+		expect(error.message).not.toMatch(/Signature|Expires|\?/);
+		expect(hub.requests.filter(({ origin }) => origin === "cdn")).toHaveLength(
+			6,
+		);
+	});
+
+	test("redirects without end", async () => {
+		const { hub, read } = await open();
+		hub.fail(STORE, { kind: "redirect" }, 99);
+		const error = await read().catch((e) => e);
+		expect(error).toBeInstanceOf(NetworkError);
+		expect(error.message).toContain("more than 5 redirects");
+		expect(error.message).not.toContain("Signature");
+	});
+
+	test.each<[string, Fault]>([
+		[
+			"206",
+			{
+				kind: "headers",
+				set: { "Content-Range": (right) => right.replace(/\d+$/, "99") },
+			},
+		],
+		["416", { kind: "range-not-satisfiable", contentRange: "bytes */5" }],
+	])("another total size by %s, at once", async (_, fault) => {
+		const { hub, read } = await open();
+		hub.fail(STORE, fault);
+		const error = await read().catch((e) => e);
+		expect(error).toBeInstanceOf(SourceChangedError);
+		expect(error.message).toMatch(/it has (99|5) bytes, not 100000/);
+	});
+
+	test("another ETag in the middle, at once", async () => {
+		const { hub, read } = await open();
+		hub.fail(STORE, { kind: "reset", afterBytes: 40_000 });
+		hub.fail(STORE, { kind: "headers", set: { ETag: '"other"' } });
+		const wrong = await read().catch((e) => e);
+		expect(wrong).toBeInstanceOf(SourceChangedError);
+		expect(wrong.message).toContain("ETag");
+	});
+});
+
+test("only a strong ETag is sent back", async () => {
+	const { hub, read } = await open();
+	hub.fail(STORE, { kind: "reset", afterBytes: 40_000 });
+	await read();
+	const tags = () =>
+		hub.requests.flatMap(({ origin, headers }) =>
+			origin === "cdn" ? [headers["if-range"]] : [],
+		);
+	expect(tags()).toEqual([undefined, expect.stringMatching(/^"[0-9a-f]+"$/)]);
+
+	hub.requests.length = 0;
+	const weak = { ETag: (right: string) => `W/${right}` };
+	hub.fail(STORE, {
+		kind: "headers",
+		set: { ...weak, "Content-Length": null },
+	});
+	hub.fail(STORE, { kind: "truncate", bytes: 10 });
+	await read();
+	expect(tags()[0]).toBeUndefined();
+});
+
+test("an interruption ends it", async () => {
+	const { hub, settings, file } = await open();
+	const controller = new AbortController();
+	const bytes = readRange(settings, file, 0, SIZE, controller.signal);
+	hub.fail(STORE, { kind: "stall", afterBytes: 40_000 });
+	await bytes.next();
+	const rest = gathered(bytes);
+	controller.abort();
+	await expect(rest).rejects.toBeInstanceOf(InterruptedError);
+});
+
+test("less than 1 kB a second is standing still, whatever it adds up to", async () => {
+	const { read, hub } = await open();
+	hub.fail(STORE, { kind: "packets", bytes: 100, everyMs: 1 }, 99);
+	// Each look at the clock finds it ten seconds on.
+	let now = 0;
+	const clock = vi.spyOn(performance, "now");
+	clock.mockImplementation(() => (now += 10_000));
+	const error = await read().catch((e) => e);
+	clock.mockRestore();
+	expect(error).toBeInstanceOf(NetworkError);
+	expect(error.message).toContain("less than 1024 bytes a second (tried 6");
+});
+
+describe("a remote file as a source of bytes", () => {
+	test("reads what is asked for, and no more", async () => {
+		const { settings, file, asked } = await open();
+		const source = openHubSource(settings, file);
+		expect(source.byteLength).toBe(SIZE);
+		const into = new Uint8Array(8);
+		await source.read(0, into);
+		expect(into).toEqual(WEIGHTS.subarray(0, 8));
+		await source.read(SIZE - 8, into);
+		expect(into).toEqual(WEIGHTS.subarray(SIZE - 8));
+		expect(asked()).toEqual(["bytes=0-7", `bytes=${SIZE - 8}-${SIZE - 1}`]);
+	});
+
+	test("beyond its end there is nothing", async () => {
+		const { settings, file } = await open();
+		const source = openHubSource(settings, file);
+		await expect(
+			source.read(SIZE - 4, new Uint8Array(8)),
+		).rejects.toBeInstanceOf(SourceChangedError);
+	});
+});
