@@ -1,5 +1,12 @@
-import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
-import { type FetchChoices, type Located, locateInputs } from "./locate.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import { openCheckpoint, openFolder } from "./checkpoint/open-checkpoint.ts";
+import { openRemoteFolder } from "./hub/remote-folder.ts";
+import {
+	anyRemote,
+	type FetchChoices,
+	type Located,
+	locateInputs,
+} from "./locate.ts";
 import type { Dtype } from "./tensor/dtype.ts";
 import { elementCount } from "./tensor/tensor.ts";
 
@@ -31,8 +38,7 @@ export async function inspect(
 	location: string,
 	choices: FetchChoices = {},
 ): Promise<InspectReport> {
-	const [located] = await locateInputs([location], choices);
-	const checkpoint = await openCheckpoint((located as Located).path);
+	const checkpoint = await open(location, choices);
 	try {
 		const { shards, tensors, sideFiles, warnings } = checkpoint;
 		const dtypes = new Map<Dtype, { tensors: number; byteLength: number }>();
@@ -71,4 +77,20 @@ export async function inspect(
 	} finally {
 		await checkpoint.close();
 	}
+}
+
+/** Of a model on the Hub, safetensors' headers are read where they are; torch's are spread over whole files. */
+async function open(
+	location: string,
+	choices: FetchChoices,
+): Promise<Checkpoint> {
+	if (await anyRemote([location])) {
+		const { hub = {}, signal } = choices;
+		const folder = await openRemoteFolder(location, hub, signal);
+		const names = (await folder?.list()) ?? [];
+		if (folder !== null && names.some((name) => name.endsWith(".safetensors")))
+			return openFolder(folder);
+	}
+	const [located] = await locateInputs([location], choices);
+	return openCheckpoint((located as Located).path);
 }

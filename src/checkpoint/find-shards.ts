@@ -1,4 +1,4 @@
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import path from "node:path";
 import { FormatError, UsageError } from "../errors.ts";
 import {
@@ -10,8 +10,8 @@ import {
 } from "../format/shard-index.ts";
 import { sortShardNames } from "../format/shard-name.ts";
 import { parseRecognising } from "../format/signature.ts";
-import { openFileSource } from "../io/file-source.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
+import { localFolder, type ModelFolder } from "./model-folder.ts";
 
 /** The formats that can be read, the preferred one first: how their files are named in a model's folder. */
 export const FORMATS = [
@@ -71,11 +71,17 @@ export async function findShards(location: string): Promise<ShardListing> {
 			index: null,
 			warnings: [],
 		};
-	return listFolder(location);
+	return listShards(localFolder(location));
 }
 
-async function listFolder(folder: string): Promise<ShardListing> {
-	const names = (await readdir(folder)).sort();
+/**
+ * Find the shards of a folder, wherever it is.
+ *
+ * @throws {FormatError} where it holds no weights that can be read, or it is unclear which
+ */
+export async function listShards(files: ModelFolder): Promise<ShardListing> {
+	const names = (await files.list()).sort();
+	const { location: folder } = files;
 	const listing: ShardListing = {
 		folder,
 		isFolder: true,
@@ -95,7 +101,8 @@ async function listFolder(folder: string): Promise<ShardListing> {
 		listing.warnings.push(
 			`${folder}: weights in two formats; the ${format.files} are read, not ${abbreviate(unread)}`,
 		);
-	if (names.includes(format.indexName)) return readIndex(listing, format);
+	if (names.includes(format.indexName))
+		return readIndex(listing, format, files);
 	if (weights.length > 1 && !weights.includes(format.singleName))
 		throw new FormatError({
 			where: folder,
@@ -132,9 +139,10 @@ function unreadWeights(
 async function readIndex(
 	listing: ShardListing,
 	{ indexName }: Format,
+	files: ModelFolder,
 ): Promise<ShardListing> {
 	const file = path.join(listing.folder, indexName);
-	const source = await openFileSource(file);
+	const source = await files.open(indexName);
 	try {
 		if (source.byteLength > MAX_INDEX_BYTES)
 			throw new FormatError({
@@ -149,7 +157,7 @@ async function readIndex(
 			parseShardIndex(bytes, file),
 		);
 		const fileNames = sortShardNames(new Set(index.weightMap.values()));
-		await checkAllPresent(listing.folder, fileNames, file);
+		await checkAllPresent(files, fileNames, file);
 		return {
 			...listing,
 			fileNames,
@@ -162,17 +170,13 @@ async function readIndex(
 }
 
 async function checkAllPresent(
-	folder: string,
+	files: ModelFolder,
 	fileNames: readonly string[],
 	indexFile: string,
 ): Promise<void> {
 	const missing: string[] = [];
 	for (const name of fileNames)
-		await stat(path.join(folder, name)).catch((error) => {
-			if (systemErrorCode(error) !== "ENOENT")
-				throw toLocalIoError(error, path.join(folder, name), "opening");
-			missing.push(name);
-		});
+		if (!(await files.has(name))) missing.push(name);
 	if (missing.length > 0)
 		throw new FormatError({
 			where: indexFile,

@@ -1,10 +1,14 @@
-import path from "node:path";
 import { FormatError } from "../errors.ts";
-import { openFileSource } from "../io/file-source.ts";
 import type { Checkpoint, CheckpointTensor, OpenShard } from "./checkpoint.ts";
-import { findShards, type ShardListing } from "./find-shards.ts";
+import { findShards, listShards, type ShardListing } from "./find-shards.ts";
+import { localFolder, type ModelFolder } from "./model-folder.ts";
 import { readShard } from "./read-shard.ts";
-import { findSideFiles, readAddedTokens } from "./side-files.ts";
+import {
+	findSideFiles,
+	readAddedTokens,
+	type SideFile,
+	sideFilesAmong,
+} from "./side-files.ts";
 
 /**
  * Open a model: a folder with a shard index, a folder with one weight file, or a bare weight file.
@@ -16,30 +20,43 @@ import { findSideFiles, readAddedTokens } from "./side-files.ts";
  */
 export async function openCheckpoint(location: string): Promise<Checkpoint> {
 	const listing = await findShards(location);
+	const sideFiles = listing.isFolder ? await findSideFiles(listing.folder) : [];
+	return openListed(location, listing, localFolder(listing.folder), sideFiles);
+}
+
+/** The same for a folder that is elsewhere. */
+export async function openFolder(folder: ModelFolder): Promise<Checkpoint> {
+	const listing = await listShards(folder);
+	const sideFiles = sideFilesAmong(await folder.list());
+	return openListed(folder.location, listing, folder, sideFiles);
+}
+
+async function openListed(
+	location: string,
+	listing: ShardListing,
+	folder: ModelFolder,
+	sideFiles: readonly SideFile[],
+): Promise<Checkpoint> {
 	const shards: OpenShard[] = [];
 	const close = async () => {
 		for (const shard of shards) await shard.source.close();
 	};
 	try {
 		for (const fileName of listing.fileNames)
-			shards.push(await openShard(listing.folder, fileName));
+			shards.push(await openShard(folder, fileName));
 		const tensors = collectTensors(shards, listing);
-		const sideFiles = listing.isFolder
-			? await findSideFiles(listing.folder)
-			: [];
 		return {
 			location,
 			shards,
 			tensors,
 			sideFiles,
-			addedTokens: await readAddedTokens(listing.folder, sideFiles),
+			addedTokens: await readAddedTokens(folder, sideFiles),
 			warnings: [
 				...listing.warnings,
 				...shards.flatMap((shard) => shard.warnings),
 				...totalSizeWarnings(tensors, listing),
 			],
-			openSideFile: (fileName) =>
-				openFileSource(path.join(listing.folder, fileName)),
+			openSideFile: (fileName) => folder.open(fileName),
 			close,
 		};
 	} catch (error) {
@@ -70,8 +87,11 @@ export async function withCheckpoints<T>(
 	}
 }
 
-async function openShard(folder: string, fileName: string): Promise<OpenShard> {
-	const file = await openFileSource(path.join(folder, fileName));
+async function openShard(
+	folder: ModelFolder,
+	fileName: string,
+): Promise<OpenShard> {
+	const file = await folder.open(fileName);
 	try {
 		const content = await readShard(file);
 		return { fileName, byteLength: file.byteLength, ...content };

@@ -1,8 +1,8 @@
 import { readdir, realpath } from "node:fs/promises";
 import path from "node:path";
 import { FormatError } from "../errors.ts";
-import { openFileSource } from "../io/file-source.ts";
 import { toLocalIoError } from "../io/system-error.ts";
+import type { ModelFolder } from "./model-folder.ts";
 
 /** Files beside the weights that make a model usable, by the script that would write them. */
 const SIDE_FILES = {
@@ -41,16 +41,20 @@ export function sideFileKind(fileName: string): SideFileKind | null {
  * @throws {FormatError} for a symbolic link that leaves the folder: its target would be published
  */
 export async function findSideFiles(folder: string): Promise<SideFile[]> {
-	const files: SideFile[] = [];
-	for (const fileName of (await readdir(folder)).sort()) {
-		const kind = sideFileKind(fileName);
-		if (kind !== null) files.push({ fileName, kind });
-	}
+	const files = sideFilesAmong(await readdir(folder));
 	await refuseLinksOut(
 		folder,
 		files.map(({ fileName }) => fileName),
 	);
 	return files;
+}
+
+/** The config and tokenizer files among names, sorted. */
+export function sideFilesAmong(names: readonly string[]): SideFile[] {
+	return [...names].sort().flatMap((fileName) => {
+		const kind = sideFileKind(fileName);
+		return kind === null ? [] : [{ fileName, kind }];
+	});
 }
 
 /**
@@ -96,11 +100,11 @@ const MAX_ADDED_TOKENS_BYTES = 2 ** 20;
 
 /** The tokens a tokenizer was given beyond its model's; none where the file is not there or tells none. */
 export async function readAddedTokens(
-	folder: string,
+	folder: ModelFolder,
 	files: readonly SideFile[],
 ): Promise<string[]> {
 	if (!files.some(({ fileName }) => fileName === ADDED_TOKENS_FILE)) return [];
-	const source = await openFileSource(path.join(folder, ADDED_TOKENS_FILE));
+	const source = await folder.open(ADDED_TOKENS_FILE);
 	try {
 		if (source.byteLength > MAX_ADDED_TOKENS_BYTES) return [];
 		const bytes = new Uint8Array(source.byteLength);

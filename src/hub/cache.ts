@@ -30,7 +30,8 @@ export interface SnapshotFile {
 
 /**
  * The folder of one repository in a Hub cache, laid out as the Python client does (huggingface_hub, "Understand
- * caching"): `blobs/<oid>`, `refs/<revision>`, `snapshots/<commit>/<path>` → blob, `.no_exist/<commit>/<path>`.
+ * caching"): `blobs/<oid>`, `refs/<revision>`, `snapshots/<commit>/<path>` → blob. What it notes as missing (`.no_exist`) is not asked: which
+ * files there are comes from the Hub's list or, offline, from the snapshot.
  */
 export class RepositoryCache {
 	readonly folder: string;
@@ -94,13 +95,6 @@ export class RepositoryCache {
 			}
 			return files;
 		});
-	}
-
-	/** Whether a file was asked for at that commit, and the Hub had none. */
-	async isKnownMissing(commit: string, file: string): Promise<boolean> {
-		return isThere(
-			path.join(this.folder, ".no_exist", commit, ...file.split("/")),
-		);
 	}
 
 	/** Whether a snapshot holds a file, with its length; links are followed. */

@@ -1,5 +1,5 @@
 import { SourceChangedError } from "../errors.ts";
-import type { ByteSource } from "../io/byte-source.ts";
+import type { FileSource } from "../io/file-source.ts";
 import { readRange } from "./read-range.ts";
 import { describeSubject } from "./refusal.ts";
 import type { RemoteFile } from "./repository.ts";
@@ -13,15 +13,16 @@ export function openHubSource(
 	settings: HubSettings,
 	file: RemoteFile,
 	signal?: AbortSignal,
-): ByteSource {
+): FileSource {
 	const { byteLength } = file;
+	const where = describeSubject({ ...file, revision: file.commit });
 	return {
-		byteLength,
+		...{ path: where, byteLength },
 		async read(fileOffset, into) {
 			const end = fileOffset + into.length;
 			if (end > byteLength)
 				throw new SourceChangedError({
-					where: describeSubject({ ...file, revision: file.commit }),
+					where,
 					what: "the file ends early",
 					expected: `${end} bytes`,
 					found: `${byteLength}`,
@@ -34,5 +35,8 @@ export function openHubSource(
 				done += bytes.length;
 			}
 		},
+		chooseReading: async () => false, // there is no page cache to bypass
+		checkUnchanged: async () => {}, // a commit does not change, and each answer was compared with the list
+		close: async () => {},
 	};
 }

@@ -202,7 +202,7 @@ describe("the other commands", () => {
 	});
 
 	test("plan and inspect take a repository", async () => {
-		await modelHub();
+		const hub = await modelHub();
 		const planned = await run("plan", ...SIDES, "--json");
 		expect(planned.exitCode).toBe(0);
 		const local = await run(
@@ -216,7 +216,14 @@ describe("the other commands", () => {
 		expect(JSON.parse(planned.stdout).planId).toBe(
 			JSON.parse(local.stdout).planId,
 		);
+		vi.stubEnv("HF_HUB_CACHE", path.join(cache, "empty"));
+		hub.requests.length = 0;
 		const inspected = await run("inspect", DELTA, "--json");
+		// Headers only (the shards have 20 to 40 kB), and nothing stored.
+		for (const { origin, headers } of hub.requests)
+			if (origin === "cdn")
+				expect(Number(headers.range?.split("-").at(-1))).toBeLessThan(6000);
+		await expect(readdir(path.join(cache, "empty"))).rejects.toThrow("ENOENT");
 		expect(JSON.parse(inspected.stdout).totals).toEqual(
 			JSON.parse(
 				(await run("inspect", path.join(LLAMA, "delta"), "--json")).stdout,
