@@ -213,12 +213,12 @@ class Run {
 			const open = [...this.lanes].flatMap((lane) => [...lane.inputs]);
 			if (this.digests && open.some((name) => inputs.has(name))) continue;
 			this.waiting.splice(this.waiting.indexOf(shardIndex), 1);
-			const { fileName, byteLength } = shard;
+			const { fileName } = shard;
 			const { directIo } = this.engine.options;
 			const lane: Lane = {
 				...{ shardIndex, inputs, writtenBytes: 0 },
 				cutter: new ShardCutter(shard),
-				file: await this.staging.create(fileName, byteLength, directIo),
+				file: await this.staging.create(fileName, directIo),
 				digest: this.engine.openDigest(),
 			};
 			this.lanes.add(lane);

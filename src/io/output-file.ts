@@ -21,13 +21,11 @@ export class OutputFile {
 	}
 
 	/**
-	 * Create a file that does not exist yet; a link in its place is not followed.
-	 *
-	 * @param byteLength  its length from the start, so that the system need not change it at every write
+	 * Create a file that does not exist yet; a link in its place is not followed. Its length is not set before
+	 * it is written: writes into the hole that would make were slower by a sixth than writes that lengthen it.
 	 */
 	static async create(
 		path: string,
-		byteLength: number,
 		directIo: DirectIo = "off",
 	): Promise<OutputFile> {
 		const handle = await open(path, "wx", 0o644).catch((error) => {
@@ -35,7 +33,6 @@ export class OutputFile {
 		});
 		const output = new OutputFile(path, handle);
 		try {
-			await handle.truncate(byteLength);
 			if (
 				directIo === "on" ||
 				(directIo === "auto" && (await isLocalDisk(path)))
@@ -44,7 +41,7 @@ export class OutputFile {
 			return output;
 		} catch (error) {
 			await output.abandon();
-			throw toLocalIoError(error, path, "making room");
+			throw toLocalIoError(error, path, "creating");
 		}
 	}
 

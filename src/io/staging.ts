@@ -58,13 +58,9 @@ export class Staging {
 	}
 
 	/** Begin a file of the output, which must be finished or abandoned. */
-	async create(
-		fileName: string,
-		byteLength: number,
-		directIo: DirectIo,
-	): Promise<OutputFile> {
+	async create(fileName: string, directIo: DirectIo): Promise<OutputFile> {
 		const file = path.join(this.merged, fileName);
-		return OutputFile.create(file, byteLength, directIo);
+		return OutputFile.create(file, directIo);
 	}
 
 	/** Make a whole file of the output from its pieces, durable once this resolves. */
@@ -72,7 +68,7 @@ export class Staging {
 		fileName: string,
 		pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 	): Promise<WrittenFile> {
-		const file = await OutputFile.create(path.join(this.merged, fileName), 0);
+		const file = await OutputFile.create(path.join(this.merged, fileName));
 		const hash = createHash("sha256");
 		let byteLength = 0;
 		try {

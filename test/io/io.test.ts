@@ -117,7 +117,7 @@ describe("an output file", () => {
 			const name = path.join(await scratchFolder(), "f");
 			const bytes = alignedBytes(ODD_LENGTH);
 			bytes.set(BYTES.subarray(0, ODD_LENGTH));
-			const file = await OutputFile.create(name, ODD_LENGTH, directIo);
+			const file = await OutputFile.create(name, directIo);
 			const cuts = [0, 4096, 4096 + 100, 3 * 4096, 2 ** 20, ODD_LENGTH];
 			for (let i = cuts.length - 1; i > 0; i--) {
 				const [begin, end] = [cuts[i - 1], cuts[i]] as [number, number];
@@ -127,13 +127,6 @@ describe("an output file", () => {
 			expect(Buffer.compare(await readFile(name), bytes)).toBe(0);
 		},
 	);
-
-	test("has its length from the start", async () => {
-		const name = path.join(await scratchFolder(), "f");
-		const file = await OutputFile.create(name, ODD_LENGTH);
-		expect((await readFile(name)).length).toBe(ODD_LENGTH);
-		await file.abandon();
-	});
 });
 
 describe("staging", () => {
