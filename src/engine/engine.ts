@@ -14,7 +14,7 @@ const IO_SLICES = Math.max(4, Math.ceil(IO_THREADS / 2));
 const LEAST_SLOT_BYTES = 2 ** 19;
 /** More has not helped any disk that was measured: in one slot, and in all. */
 const MAX_SLOT_BYTES = 24 * 2 ** 20;
-const MAX_USED_BYTES = 156 * 2 ** 20;
+const MAX_USED_BYTES = 140 * 2 ** 20;
 
 /** Threads and memory, ready to run slices. Must be closed. */
 export class Engine {
