@@ -24,8 +24,12 @@ const BUFFERED_FILE_SYSTEMS = new Set([
 /** Samples of a file that tell whether it is in the page cache. */
 const SAMPLES = 16;
 const SAMPLE_BYTES = 4096;
-/** A page from the cache takes a few microseconds to read; the fastest disks take over fifty. */
-const CACHED_SECONDS = 30e-6;
+/**
+ * A page that is in the cache takes as long as when it is read again: a few microseconds, more on a busy
+ * machine. A disk takes many times as long.
+ */
+const CACHED_RATIO = 3;
+const CACHED_SLACK_SECONDS = 15e-6;
 
 /** Whether a file system is one where direct I/O may win. */
 export async function isLocalDisk(path: string): Promise<boolean> {
@@ -36,14 +40,18 @@ export async function isLocalDisk(path: string): Promise<boolean> {
 /** Whether most of a file lies in the page cache, by the time that pages spread over it take. */
 export function isCached(handle: FileHandle, byteLength: number): boolean {
 	const page = new Uint8Array(SAMPLE_BYTES);
+	const timeToRead = (at: number) => {
+		const started = performance.now();
+		readSync(handle.fd, page, 0, SAMPLE_BYTES, at);
+		return (performance.now() - started) / 1000;
+	};
 	let cached = 0;
 	for (let i = 0; i < SAMPLES; i++) {
 		// From the end to the start, so that the system does not read ahead.
 		const share = (SAMPLES - i - 0.5) / SAMPLES;
 		const at = Math.floor((byteLength * share) / SAMPLE_BYTES) * SAMPLE_BYTES;
-		const started = performance.now();
-		readSync(handle.fd, page, 0, SAMPLE_BYTES, at);
-		if ((performance.now() - started) / 1000 < CACHED_SECONDS) cached++;
+		const [first, again] = [timeToRead(at), timeToRead(at)];
+		if (first < CACHED_RATIO * again + CACHED_SLACK_SECONDS) cached++;
 	}
 	return cached * 2 > SAMPLES;
 }
