@@ -9,7 +9,7 @@ import {
 	type FloatDtype,
 	isFloatDtype,
 } from "./tensor/dtype.ts";
-import { decodeBF16, decodeF16 } from "./tensor/float.ts";
+import { READ_ELEMENT } from "./tensor/element.ts";
 import { elementCount, sameShape } from "./tensor/tensor.ts";
 
 const MATRICES = 12;
@@ -135,15 +135,8 @@ async function readSlices(
 function decode(dtype: FloatDtype, bytes: Uint8Array): Float64Array {
 	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 	const width = elementByteLength(dtype);
-	const at = READERS[dtype];
+	const at = READ_ELEMENT[dtype];
 	return Float64Array.from({ length: bytes.length / width }, (_, i) =>
 		at(view, i * width),
 	);
 }
-
-const READERS: Record<FloatDtype, (view: DataView, at: number) => number> = {
-	F16: (view, at) => decodeF16(view.getUint16(at, true)),
-	BF16: (view, at) => decodeBF16(view.getUint16(at, true)),
-	F32: (view, at) => view.getFloat32(at, true),
-	F64: (view, at) => view.getFloat64(at, true),
-};

@@ -1,4 +1,5 @@
 import { elementByteLength, type FloatDtype } from "../tensor/dtype.ts";
+import { READ_ELEMENT } from "../tensor/element.ts";
 import {
 	addRoundedToOdd,
 	CANONICAL_NAN,
@@ -15,15 +16,7 @@ import {
 	type Kernel,
 } from "./kernel.ts";
 
-type Read = (view: DataView, byteOffset: number) => number;
 type Write = (view: DataView, byteOffset: number, value: number) => void;
-
-const READ: Record<FloatDtype, Read> = {
-	F16: (view, at) => decodeF16(view.getUint16(at, true)),
-	BF16: (view, at) => decodeBF16(view.getUint16(at, true)),
-	F32: (view, at) => view.getFloat32(at, true),
-	F64: (view, at) => view.getFloat64(at, true),
-};
 
 const WRITE: Record<FloatDtype, Write> = {
 	F16: (view, at, value) => view.setUint16(at, encodeF16(value), true),
@@ -66,8 +59,8 @@ function addElements(
 	count: number,
 ): AddCounts {
 	const [readBase, readDelta, write] = [
-		READ[spec.base],
-		READ[spec.delta],
+		READ_ELEMENT[spec.base],
+		READ_ELEMENT[spec.delta],
 		WRITE[spec.out],
 	];
 	const cast = spec.cast === null ? CAST.F64 : CAST[spec.cast];

@@ -1,5 +1,5 @@
 import { elementByteLength, type FloatDtype } from "../tensor/dtype.ts";
-import { decodeBF16, decodeF16 } from "../tensor/float.ts";
+import { READ_ELEMENT } from "../tensor/element.ts";
 
 const LEVELS = 4;
 /** torch sums so many columns side by side (four vectors of AVX2), and those that are left another way. */
@@ -51,8 +51,9 @@ export class MeanRow {
 		if (bytes.length % rowBytes !== 0)
 			throw new RangeError(`${bytes.length} bytes are no whole rows`);
 		const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-		const read = READ[this.dtype];
+		const read = READ_ELEMENT[this.dtype];
 		for (let at = 0; at < bytes.length; at += rowBytes) {
+			// F64 is rounded to binary32 as it is stored in the row.
 			for (let i = 0; i < this.columns; i++)
 				this.row[i] = read(view, at + i * step);
 			this.addRow();
@@ -126,11 +127,3 @@ function addInto(sums: Float32Array, row: Float32Array): void {
 	for (let i = 0; i < sums.length; i++)
 		sums[i] = (sums[i] as number) + (row[i] as number);
 }
-
-/** A number per element; F64 is rounded to binary32 as it is stored in the row. */
-const READ: Record<FloatDtype, (view: DataView, at: number) => number> = {
-	F16: (view, at) => decodeF16(view.getUint16(at, true)),
-	BF16: (view, at) => decodeBF16(view.getUint16(at, true)),
-	F32: (view, at) => view.getFloat32(at, true),
-	F64: (view, at) => view.getFloat64(at, true),
-};
