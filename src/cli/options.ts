@@ -1,0 +1,173 @@
+import type { Argv } from "yargs";
+import {
+	BYTE_SCHEMES,
+	type ByteSchemeId,
+	CONVENTIONS,
+	type ConventionId,
+	type ConventionWishes,
+	DIRECT_IO,
+	FLOAT_DTYPES,
+	type FloatDtype,
+	GROW_RULES,
+	KERNEL_NAMES,
+	UsageError,
+} from "../index.ts";
+import { parseBytes } from "./format.ts";
+
+export const CONVENTION_IDS = Object.keys(CONVENTIONS) as ConventionId[];
+const BYTE_SCHEME_IDS = Object.keys(BYTE_SCHEMES) as ByteSchemeId[];
+
+/** How the Hub is reached; the rest is as the environment has it. */
+export function hubOptions<T>(y: Argv<T>) {
+	return y
+		.option("cache-dir", {
+			type: "string",
+			requiresArg: true,
+			describe: "cache of the Hub; default: the Python client's",
+		})
+		.option("offline", {
+			type: "boolean",
+			describe: "use what the cache holds, and no network",
+		});
+}
+
+/** What is merged, and by which rule. */
+export function inputOptions<T>(y: Argv<T>) {
+	return hubOptions(y)
+		.option("base", {
+			alias: "base-model-path",
+			type: "string",
+			demandOption: true,
+			requiresArg: true,
+			describe: "the base model",
+		})
+		.option("delta", {
+			alias: "delta-path",
+			type: "string",
+			demandOption: true,
+			requiresArg: true,
+			describe: "the delta",
+		})
+		.option("convention", {
+			choices: ["auto", ...CONVENTION_IDS, ...BYTE_SCHEME_IDS] as const,
+			default: "auto" as const,
+			describe: "what the delta means; auto: the only one that fits",
+		})
+		.option("expect-sum", {
+			type: "string",
+			requiresArg: true,
+			coerce: parseSum,
+			describe:
+				"what all elements add up to; any: whatever; default: what was published",
+		})
+		.option("compute-dtype", {
+			choices: FLOAT_DTYPES as readonly FloatDtype[],
+			coerce: upperCase,
+			describe: "round both sides to this first, and the sum",
+		})
+		.option("grow", {
+			choices: GROW_RULES,
+			describe: "what the base gets where the delta has more rows",
+		})
+		.option("loop", {
+			choices: ["base", "delta"] as const,
+			describe: "whose tensors the output has",
+		})
+		.option("verbatim", {
+			type: "string",
+			array: true,
+			requiresArg: true,
+			describe: "parts of names of tensors to take from the delta",
+		})
+		.option("prefix", {
+			type: "string",
+			requiresArg: true,
+			describe: "what the delta's names begin with, unlike the base's",
+		})
+		.option("config-from", {
+			choices: ["base", "delta"] as const,
+			describe: "whose config files the output gets",
+		})
+		.option("tokenizer-from", {
+			choices: ["base", "delta"] as const,
+			describe: "whose tokenizer files the output gets",
+		})
+		.option("dtype", {
+			choices: FLOAT_DTYPES as readonly FloatDtype[],
+			coerce: upperCase,
+			describe: "type of the merged tensors; default: the convention's",
+		})
+		.option("allow-unlikely", {
+			type: "boolean",
+			default: false,
+			describe: "go on where an input is not the one the publisher used",
+		});
+}
+
+/** What the flags change of a convention. */
+export function changesOf(
+	args: Omit<ConventionWishes, "cast"> & {
+		computeDtype?: FloatDtype | undefined;
+	},
+): ConventionWishes {
+	const { computeDtype: cast, grow, loop, verbatim, prefix } = args;
+	const { configFrom, tokenizerFrom } = args;
+	return { cast, grow, loop, verbatim, prefix, configFrom, tokenizerFrom };
+}
+
+function parseSum(text: string | undefined): number | "any" | undefined {
+	if (text === undefined || text === "any") return text;
+	const sum = text.trim() === "" ? Number.NaN : Number(text);
+	if (Number.isFinite(sum)) return sum;
+	throw new UsageError({
+		where: "--expect-sum",
+		...{ what: "no number", found: JSON.stringify(text) },
+		expected: "a sum such as 50637.1836, or any",
+	});
+}
+
+function upperCase(dtype: string | undefined): FloatDtype | undefined {
+	return dtype?.toUpperCase() as FloatDtype | undefined;
+}
+
+/** For commands that compute and write weights. */
+export function outputOptions<T>(y: Argv<T>) {
+	return engineOptions(y)
+		.option("kernel", {
+			choices: ["auto", ...KERNEL_NAMES] as const,
+			default: "auto" as const,
+			describe: "implementation of the sums; all give the same bytes",
+		})
+		.option("input-sums", {
+			type: "boolean",
+			default: true,
+			describe:
+				"take the checksums of the inputs too; --no-input-sums saves two thirds of the hashing",
+		})
+		.option("allow-non-finite", {
+			type: "boolean",
+			default: false,
+			describe: "publish even if finite numbers overflow",
+		});
+}
+
+/** How the machine is used; no choice changes a byte of the result. */
+export function engineOptions<T>(y: Argv<T>) {
+	return y
+		.option("threads", {
+			type: "number",
+			requiresArg: true,
+			describe: "for sums and checksums; default: one for each core",
+		})
+		.option("memory", {
+			type: "string",
+			requiresArg: true,
+			coerce: (text: string) => parseBytes("--memory", text),
+			describe: "most that all buffers may take, as 48MB; default 256MB",
+		})
+		.option("direct-io", {
+			choices: DIRECT_IO,
+			default: "auto" as const,
+			describe: "bypass the page cache; auto: where that is faster",
+		});
+}
