@@ -37,6 +37,11 @@ export async function isLocalDisk(path: string): Promise<boolean> {
 	return !BUFFERED_FILE_SYSTEMS.has(type);
 }
 
+/** Whether a page was in the cache, by the seconds that its first read took and the next, which finds it there. */
+export function cameFromCache(first: number, again: number): boolean {
+	return first < CACHED_RATIO * again + CACHED_SLACK_SECONDS;
+}
+
 /** Whether most of a file lies in the page cache, by the time that pages spread over it take. */
 export function isCached(handle: FileHandle, byteLength: number): boolean {
 	const page = new Uint8Array(SAMPLE_BYTES);
@@ -51,7 +56,7 @@ export function isCached(handle: FileHandle, byteLength: number): boolean {
 		const share = (SAMPLES - i - 0.5) / SAMPLES;
 		const at = Math.floor((byteLength * share) / SAMPLE_BYTES) * SAMPLE_BYTES;
 		const [first, again] = [timeToRead(at), timeToRead(at)];
-		if (first < CACHED_RATIO * again + CACHED_SLACK_SECONDS) cached++;
+		if (cameFromCache(first, again)) cached++;
 	}
 	return cached * 2 > SAMPLES;
 }

@@ -17,7 +17,7 @@ import {
 	OutputConflictError,
 	SourceChangedError,
 } from "../../src/errors.ts";
-import { DIRECT_IO, isCached } from "../../src/io/direct-io.ts";
+import { cameFromCache, DIRECT_IO, isCached } from "../../src/io/direct-io.ts";
 import { openFileSource } from "../../src/io/file-source.ts";
 import { OutputFile } from "../../src/io/output-file.ts";
 import { Staging } from "../../src/io/staging.ts";
@@ -109,6 +109,18 @@ describe("a file source", () => {
 		await expect(openFileSource("/no/such/file")).rejects.toThrow(LocalIoError);
 	});
 });
+
+test.each([
+	["a fast machine's cache", 3e-6, 2e-6, true],
+	["a busy machine's cache", 60e-6, 40e-6, true],
+	["a fast disk", 80e-6, 3e-6, false],
+	["a busy machine's disk", 400e-6, 40e-6, false],
+])(
+	"a page of %s is known by how long it takes again",
+	(_, first, again, is) => {
+		expect(cameFromCache(first, again)).toBe(is);
+	},
+);
 
 describe("an output file", () => {
 	test.each(DIRECT_IO)(
