@@ -354,9 +354,10 @@ test("a process that is killed leaves what the next goes on with", async () => {
 	});
 	child.kill("SIGKILL");
 	await once(child, "exit");
-	expect(await leftovers(blobs)).toEqual([
+	// A small file may have been on its way too.
+	expect(await leftovers(blobs)).toContain(
 		`${SHA256}.md-${HOST}-${child.pid}.incomplete`,
-	]);
+	);
 	hub.requests.length = 0;
 	const { folder } = await bring();
 	expect(asked(hub)).toEqual([`bytes=200000-${SIZE - 1}`]);
