@@ -1,5 +1,4 @@
 import { createHash, type Hash } from "node:crypto";
-import { crc32 } from "node:zlib";
 import type { AddCounts, Kernel } from "../kernel/kernel.ts";
 import {
 	countUnrestored,
@@ -151,7 +150,7 @@ export class StepRunner {
 				stretch.byteLength,
 			);
 			const before = stretch.begins ? 0 : (this.crcs.get(digest) ?? 0);
-			const found = crc32(bytes, before);
+			const found = this.kernel.crc32(bytes, before);
 			this.crcs.set(digest, found);
 			const { ends } = stretch;
 			if (ends !== null && found !== ends.crc32)

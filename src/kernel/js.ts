@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import { elementByteLength, type FloatDtype } from "../tensor/dtype.ts";
 import { READ_ELEMENT } from "../tensor/element.ts";
 import {
@@ -49,6 +50,7 @@ export const jsKernel: Kernel = {
 		if (halves !== null) return halves(base, delta, out);
 		return addElements(spec, viewOf(base), viewOf(delta), viewOf(out), count);
 	},
+	crc32, // Node's zlib has it
 };
 
 function addElements(

@@ -42,6 +42,12 @@ export interface Kernel {
 		delta: Uint8Array,
 		out: Uint8Array,
 	): AddCounts;
+	/**
+	 * The CRC-32 that zip archives use.
+	 *
+	 * @param before  that of the bytes before these; 0 where there are none
+	 */
+	crc32(bytes: Uint8Array, before: number): number;
 }
 
 /** @throws {RangeError} unless the arrays hold the same number of whole elements */

@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import { crc32 } from "node:zlib";
 import { jsKernel } from "./js.ts";
 import { type AddSpec, checkLengths, type Kernel } from "./kernel.ts";
 import { nativeKernelFile } from "./native/location.ts";
 
 /** The interface of `native/addon.c`; another version is refused. */
-const INTERFACE_VERSION = 2;
+const INTERFACE_VERSION = 3;
 /** As `native/floats.h` numbers them. */
 const DTYPES = ["F16", "BF16", "F32"];
 const NO_CAST = -1;
@@ -27,6 +28,9 @@ interface Addon {
 		out: Uint8Array,
 		counts: Float64Array,
 	): void;
+	/** ways to take a CRC-32 that are faster than zlib's; none on many processors */
+	crc32Ways(): string[];
+	crc32(way: number, before: number, bytes: Uint8Array): number;
 }
 
 export interface NativeKernel extends Kernel {
@@ -50,6 +54,7 @@ export function openNativeKernel(file = nativeKernelFile()): NativeKernel {
 	if (level < 0)
 		throw new Error(`${VARIABLE}=${wished}: this machine has ${levels}`);
 	const counts = new Float64Array(2);
+	const hasCrc32 = addon.crc32Ways().length > 0;
 	return {
 		...{ name: "native", level: levels[level] as string, levels },
 		add(spec, base, delta, out) {
@@ -61,6 +66,9 @@ export function openNativeKernel(file = nativeKernelFile()): NativeKernel {
 			const [nonFinite = 0, overflowed = 0] = counts;
 			return { nonFinite, overflowed };
 		},
+		crc32: hasCrc32
+			? (bytes, before) => addon.crc32(0, before, bytes)
+			: (bytes, before) => crc32(bytes, before),
 	};
 }
 

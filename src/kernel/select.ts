@@ -54,9 +54,11 @@ function insist(name: string, where: string): KernelName {
 	});
 }
 
-/** A kernel that was built wrongly must not be used: a few sums that rounding errors would show. */
+/** A kernel that was built wrongly must not be used: a few sums that rounding errors would show, and a CRC. */
 export function whatIsWrong(kernel: Kernel): string | null {
 	const bytes = Uint8Array.from({ length: 4096 }, (_, i) => (i * 167) >> 2);
+	if (kernel.crc32(bytes, 1) !== jsKernel.crc32(bytes, 1))
+		return "it takes CRCs wrongly: build it again";
 	const dtypes = ["F16", "BF16", "F32"] as const;
 	const specs = dtypes.flatMap((dtype) => {
 		const same = { base: dtype, delta: dtype, cast: null, out: dtype };

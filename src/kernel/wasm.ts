@@ -58,6 +58,7 @@ export function openWasmKernel(memory?: WebAssembly.Memory): Kernel {
 			copying ??= new Copying(module);
 			return copying.add(spec, base, delta, out);
 		},
+		crc32: jsKernel.crc32,
 	};
 }
 

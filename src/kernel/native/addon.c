@@ -1,10 +1,11 @@
-// The door between JavaScript and the sums: everything that comes in is checked here.
+// The door between JavaScript and the arithmetic: everything that comes in is checked here.
+#include "crc32.h"
 #include "floats.h"
 #include "sums.h"
 #include <node_api.h>
 
 // Raised whenever the functions or their arguments change; the loader refuses any other.
-#define INTERFACE_VERSION 2
+#define INTERFACE_VERSION 3
 
 #define ARGUMENTS 10
 
@@ -37,6 +38,12 @@ static bool get_int(napi_env env, napi_value value, int least, int most, int *fo
 
 static bool overlap(bytes a, bytes b) {
 	return a.length > 0 && b.length > 0 && a.data < b.data + b.length && b.data < a.data + a.length;
+}
+
+static bool append_name(napi_env env, napi_value names, uint32_t index, const char *text) {
+	napi_value name;
+	return napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &name) == napi_ok &&
+		   napi_set_element(env, names, index, name) == napi_ok;
 }
 
 static int level_count(void) {
@@ -78,12 +85,42 @@ static napi_value add(napi_env env, napi_callback_info info) {
 // levels(): their names, the fastest first
 static napi_value level_names(napi_env env, napi_callback_info info) {
 	(void)info;
-	napi_value names, name;
+	napi_value names;
 	if (napi_create_array(env, &names) != napi_ok) return NULL;
-	for (int i = 0; i < level_count(); i++)
-		if (napi_create_string_utf8(env, levels()[i]->name, NAPI_AUTO_LENGTH, &name) != napi_ok ||
-			napi_set_element(env, names, (uint32_t)i, name) != napi_ok)
-			return NULL;
+	for (uint32_t i = 0; levels()[i]; i++)
+		if (!append_name(env, names, i, levels()[i]->name)) return NULL;
+	return names;
+}
+
+static int crc32_way_count(void) {
+	int count = 0;
+	while (crc32_ways()[count]) count++;
+	return count;
+}
+
+// crc32(way, before, bytes): the CRC-32 of what had the CRC-32 `before`, and these bytes
+static napi_value crc32(napi_env env, napi_callback_info info) {
+	size_t given = 3;
+	napi_value argument[3], result;
+	if (napi_get_cb_info(env, info, &given, argument, NULL, NULL) != napi_ok || given != 3)
+		return refuse(env, "three arguments are needed");
+	int way;
+	if (!get_int(env, argument[0], 0, crc32_way_count() - 1, &way)) return refuse(env, "no such way");
+	uint32_t before;
+	bytes data;
+	if (napi_get_value_uint32(env, argument[1], &before) != napi_ok) return refuse(env, "the CRC-32 before must be a number");
+	if (!get_bytes(env, argument[2], napi_uint8_array, &data)) return refuse(env, "the bytes must be a Uint8Array");
+	uint32_t found = crc32_ways()[way]->crc32(before, data.data, data.length);
+	return napi_create_uint32(env, found, &result) == napi_ok ? result : NULL;
+}
+
+// crc32Ways(): their names, the fastest first
+static napi_value crc32_way_names(napi_env env, napi_callback_info info) {
+	(void)info;
+	napi_value names;
+	if (napi_create_array(env, &names) != napi_ok) return NULL;
+	for (uint32_t i = 0; crc32_ways()[i]; i++)
+		if (!append_name(env, names, i, crc32_ways()[i]->name)) return NULL;
 	return names;
 }
 
@@ -97,7 +134,8 @@ NAPI_MODULE_INIT() {
 	napi_value version;
 	if (napi_create_int32(env, INTERFACE_VERSION, &version) != napi_ok ||
 		napi_set_named_property(env, exports, "interfaceVersion", version) != napi_ok ||
-		!export_function(env, exports, "add", add) || !export_function(env, exports, "levels", level_names))
+		!export_function(env, exports, "add", add) || !export_function(env, exports, "levels", level_names) ||
+		!export_function(env, exports, "crc32", crc32) || !export_function(env, exports, "crc32Ways", crc32_way_names))
 		return NULL;
 	return exports;
 }
