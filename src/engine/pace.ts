@@ -1,9 +1,11 @@
+import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
+
 /**
  * Finds how long slices should be, by trying: what suits a disk that wants much in flight is slow for
  * files that lie in memory. Climbs by factors of two while the rate grows, and looks again now and then.
  */
 export class Pace {
-	/** output bytes of the next slice */
+	/** output bytes of the next slice; whole pages, since what begins between two goes through the page cache */
 	sliceBytes: number;
 	private readonly least: number;
 	private readonly most: number;
@@ -20,9 +22,9 @@ export class Pace {
 		{ first, least, most }: { first: number; least: number; most: number },
 		clock: () => number = () => performance.now() / 1000,
 	) {
-		this.sliceBytes = Math.min(Math.max(first, least), most);
 		this.least = least;
 		this.most = most;
+		this.sliceBytes = this.clamp(first);
 		this.clock = clock;
 		this.started = clock();
 	}
@@ -77,7 +79,8 @@ export class Pace {
 	}
 
 	private clamp(sliceBytes: number): number {
-		return Math.min(Math.max(sliceBytes, this.least), this.most);
+		const whole = sliceBytes - (sliceBytes % DIRECT_ALIGNMENT);
+		return Math.min(Math.max(whole, this.least), this.most);
 	}
 }
 

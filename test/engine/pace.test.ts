@@ -4,10 +4,13 @@ import { Pace } from "../../src/engine/pace.ts";
 const LIMITS = { first: 2 ** 22, least: 2 ** 18, most: 2 ** 23 };
 
 /** Run a pace on a machine that moves slices of each length at some rate, bytes per second. */
-function settle(rate: (sliceBytes: number, bytesDone: number) => number) {
+function settle(
+	rate: (sliceBytes: number, bytesDone: number) => number,
+	limits = LIMITS,
+) {
 	let now = 0;
 	let done = 0;
-	const pace = new Pace(LIMITS, () => now);
+	const pace = new Pace(limits, () => now);
 	const seen: number[] = [];
 	for (let i = 0; i < 20_000; i++) {
 		now += pace.sliceBytes / rate(pace.sliceBytes, done);
@@ -49,4 +52,11 @@ test("it looks again when the machine has changed", () => {
 		done < 1e10 ? sliceBytes * 200 : 2 ** 51 / sliceBytes,
 	);
 	expect(last).toBeLessThan(2 ** 20);
+});
+
+test("slices are whole pages, however often they are halved", () => {
+	const most = 853 * 4096;
+	const limits = { first: 2 ** 22, least: 2 ** 20, most };
+	const { seen } = settle((sliceBytes) => 2 ** 51 / sliceBytes, limits);
+	expect(new Set(seen)).toEqual(new Set([most, 426 * 4096, 2 ** 20]));
 });
