@@ -1,9 +1,15 @@
-import { INPUT } from "../delta/plan.ts";
+import { INPUT, type MergePlan } from "../delta/plan.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import type { CheckedRange } from "../io/checked-range.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
 import type { Engine } from "./engine.ts";
+import {
+	type ByteRange,
+	countLeading,
+	heaviestAhead,
+	readsByFile,
+} from "./read-order.ts";
 import type { Read, Slice } from "./slice.ts";
 
 /** A stretch of a read whose bytes are the next of their file's checksum. */
@@ -14,23 +20,22 @@ export interface HashedRead {
 	byteLength: number;
 }
 
-/** A gap this small is read to keep up: a header, or a tensor the merge has no use for. */
-const MAX_CATCH_UP_BYTES = 2 ** 20;
-
 /** Bytes of an input file that are hashed in their order. */
 interface Stretch {
 	input: number;
 	shard: number;
 	end: number;
+	/** reads of the plan that are hashed as they pass, in the order of the file */
+	ahead: readonly ByteRange[];
 	digest: Digest;
 	/** up to this offset of the file bytes have taken their place in the digest */
 	hashed: number;
 }
 
 /**
- * The checksums of all input files, out of the very bytes that are read for the sums as far as those come
- * in order; what did not come in order is read again at the end. A SHA-256 is of a whole file, in its order;
- * where only CRCs are checked each record has an order of its own, and tensors may come in any.
+ * The checksums of all input files, out of the very bytes that are read for the sums as far as those go ahead in
+ * the file; what lies between is read once more. A SHA-256 is of a whole file, in its order; where only CRCs are
+ * checked each record has an order of its own, and tensors may come in any.
  */
 export class InputDigests {
 	/** by input and shard */
@@ -38,30 +43,41 @@ export class InputDigests {
 	private readonly inputSums: boolean;
 
 	/**
+	 * @param plan       what will be read, in its order
 	 * @param sources    the files of each input
 	 * @param inputSums  take their SHA-256; otherwise only the CRCs that files tell are checked
 	 */
 	constructor(
 		engine: Engine,
+		plan: MergePlan,
 		sources: readonly (readonly ByteSource[])[],
 		inputSums: boolean,
 	) {
 		this.inputSums = inputSums;
+		const reads = inputSums ? readsByFile(plan) : [];
 		this.stretches = sources.map((shards, input) =>
 			shards.map(({ byteLength, checkedRanges = [] }, shard) => {
 				const stretch = (
 					begin: number,
 					end: number,
 					checkedRanges: readonly CheckedRange[],
+					ahead: readonly ByteRange[],
 				): Stretch => ({
-					...{ input, shard, end, hashed: begin },
+					...{ input, shard, end, ahead, hashed: begin },
 					digest: engine.openDigest({
 						...{ sha256: inputSums, checkedRanges, begin },
 					}),
 				});
-				return inputSums
-					? [stretch(0, byteLength, checkedRanges)]
-					: checkedRanges.map((each) => stretch(each.begin, each.end, [each]));
+				if (!inputSums)
+					return checkedRanges.map((each) =>
+						stretch(each.begin, each.end, [each], [each]),
+					);
+				// What is gathered from several places stands behind the end.
+				const inFile = reads[input]?.[shard]?.filter(
+					({ end }) => end <= byteLength,
+				);
+				const ahead = heaviestAhead(inFile ?? []);
+				return [stretch(0, byteLength, checkedRanges, ahead)];
 			}),
 		);
 	}
@@ -75,8 +91,7 @@ export class InputDigests {
 	*catchUp(slice: Slice, sliceBytes: number): Generator<Slice> {
 		for (const read of slice.reads)
 			for (const stretch of this.stretchesOf(read)) {
-				const gap = read.fileOffset - stretch.hashed;
-				if (gap <= MAX_CATCH_UP_BYTES && read.fileOffset < stretch.end)
+				if (isAhead(stretch, read))
 					yield* this.rest(stretch, read.fileOffset, sliceBytes);
 			}
 	}
@@ -92,7 +107,7 @@ export class InputDigests {
 		const places: HashedRead[] = [];
 		for (const stretch of this.stretchesOf(read)) {
 			const { hashed } = stretch;
-			const end = Math.min(read.fileOffset + read.byteLength, stretch.end);
+			const end = Math.min(endOf(read), stretch.end);
 			if (read.fileOffset > hashed || end <= hashed) continue;
 			stretch.hashed = end;
 			places.push({
@@ -141,4 +156,14 @@ export class InputDigests {
 			throw new RangeError(`no shard ${shard} of input ${input}`);
 		return stretches;
 	}
+}
+
+/** Whether a read holds bytes of those that are hashed as they pass. */
+function isAhead({ ahead }: Stretch, read: Read): boolean {
+	const next = ahead[countLeading(ahead, ({ end }) => end <= read.fileOffset)];
+	return next !== undefined && next.begin < endOf(read);
+}
+
+function endOf({ fileOffset, byteLength }: Read): number {
+	return fileOffset + byteLength;
 }

@@ -133,7 +133,9 @@ class Run {
 		this.options = options;
 		this.totalBytes = plan.shards.reduce((sum, s) => sum + s.byteLength, 0);
 		this.waiting = [...plan.shards.keys()];
-		const digests = new InputDigests(engine, sources, options.inputSums);
+		const digests = new InputDigests(
+			...([engine, plan, sources, options.inputSums] as const),
+		);
 		this.digests = digests.isEmpty ? null : digests;
 		const most = engine.slots.slotBytes / 3;
 		this.pace = new Pace({
