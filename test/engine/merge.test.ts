@@ -67,7 +67,7 @@ test("a tensor of 1 GiB never sits in memory", async () => {
 	).toBeGreaterThan(2 ** 30);
 	const mebibytes = Number(said) / 1024;
 	expect(mebibytes).toBeGreaterThan(20);
-	expect(mebibytes).toBeLessThan(200);
+	expect(mebibytes).toBeLessThan(256); // what the README promises
 }, 120_000);
 
 test.runIf(process.platform === "linux")(
