@@ -7,10 +7,13 @@ import type { WorkerStart } from "./worker.ts";
 /** So many steps are with a thread at once: one it does, one that waits there, so that it never idles. */
 const STEPS_PER_THREAD = 2;
 
+/** What a thread makes is soon garbage, and need not pile up: it holds 6 MB, and its buffers lie elsewhere. */
+const LIMITS = { maxYoungGenerationSizeMb: 3, maxOldGenerationSizeMb: 16 };
+
 /** Start a thread from compiled code or, in development, from the source, which needs a loader. */
 function startWorker(start: WorkerStart): Worker {
 	// No arguments of the process: they may be for its main script alone.
-	const options = { workerData: start, execArgv: [] };
+	const options = { workerData: start, execArgv: [], resourceLimits: LIMITS };
 	const compiled = new URL("./worker.js", import.meta.url);
 	if (import.meta.url.endsWith(".js")) return new Worker(compiled, options);
 	const source = JSON.stringify(new URL("./worker.ts", import.meta.url).href);

@@ -12,9 +12,11 @@ const IO_THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
 const IO_SLICES = Math.max(4, Math.ceil(IO_THREADS / 2));
 /** Room for a slice of the shortest kind, however its operands are strewn. */
 const LEAST_SLOT_BYTES = 2 ** 19;
+/** The rest is for what grows beside the slots: heaps of the threads, messages, what is written last. */
+const USED_SHARE = 1 / 2;
 /** More has not helped any disk that was measured: in one slot, and in all. */
 const MAX_SLOT_BYTES = 24 * 2 ** 20;
-const MAX_USED_BYTES = 140 * 2 ** 20;
+const MAX_USED_BYTES = 128 * 2 ** 20;
 
 /** Threads and memory, ready to run slices. Must be closed. */
 export class Engine {
@@ -35,7 +37,7 @@ export class Engine {
 			Math.max(threads, 1) + IO_SLICES,
 			Math.floor(options.memory / LEAST_SLOT_BYTES),
 		);
-		const used = Math.min(options.memory, MAX_USED_BYTES);
+		const used = Math.min(options.memory * USED_SHARE, MAX_USED_BYTES);
 		const share = Math.floor(used / count / 2 ** 16) * 2 ** 16;
 		const useful = Math.max(byteLength, LEAST_SLOT_BYTES);
 		this.slots = new Slots(count, Math.min(share, MAX_SLOT_BYTES, useful));
