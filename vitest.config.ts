@@ -3,7 +3,11 @@ import { defineConfig } from "vitest/config";
 const report = process.env.VITEST_JSON_REPORT;
 
 export default defineConfig({
-	test: report
-		? { reporters: ["default", "json"], outputFile: { json: report } }
-		: {},
+	test: {
+		testTimeout: 30_000, // no test is about time, and a machine may be busy
+		...(report && {
+			reporters: ["default", "json"],
+			outputFile: { json: report },
+		}),
+	},
 });
