@@ -55,16 +55,19 @@ class BarView implements ProgressView {
 
 class LineView implements ProgressView {
 	private readonly terminal: Terminal;
+	private readonly told = new Set<number>();
 
 	constructor(terminal: Terminal) {
 		this.terminal = terminal;
 	}
 
 	update(progress: Progress): void {
-		if (progress.shardWrittenBytes === progress.shardBytes)
-			this.terminal.note(
-				`${printable(progress.shardFileName)} ${formatBytes(progress.shardBytes)} (${progress.shardIndex + 1} of ${progress.shardCount})`,
-			);
+		const { shardIndex, shardWrittenBytes, shardBytes } = progress;
+		if (shardWrittenBytes < shardBytes || this.told.has(shardIndex)) return;
+		this.told.add(shardIndex);
+		this.terminal.note(
+			`${printable(progress.shardFileName)} ${formatBytes(progress.shardBytes)} (${progress.shardIndex + 1} of ${progress.shardCount})`,
+		);
 	}
 
 	stop(): void {}

@@ -71,12 +71,21 @@ export class InputDigests {
 		return this.stretches.flat(2).length === 0;
 	}
 
-	/** Slices that must be run before this one, so that what it reads comes next. */
-	*catchUp(slice: Slice, sliceBytes: number): Generator<Slice> {
+	/**
+	 * Slices that must be run before this one, so that what it reads comes next.
+	 *
+	 * @param skipped  whether what it reads stands behind what an earlier run has read, however much that was
+	 */
+	*catchUp(
+		slice: Slice,
+		sliceBytes: number,
+		skipped: boolean,
+	): Generator<Slice> {
+		const most = skipped ? Number.POSITIVE_INFINITY : MAX_CATCH_UP_BYTES;
 		for (const read of slice.reads)
 			for (const stretch of this.stretchesOf(read)) {
 				const gap = read.fileOffset - stretch.hashed;
-				if (gap <= MAX_CATCH_UP_BYTES && read.fileOffset < stretch.end)
+				if (gap <= most && read.fileOffset < stretch.end)
 					yield* this.rest(stretch, read.fileOffset, sliceBytes);
 			}
 	}
