@@ -32,6 +32,8 @@ export const MAX_THREADS = 64;
 const DEFAULT_MEMORY_BYTES = 256e6;
 const LEAST_MEMORY_BYTES = 8e6;
 const DEFAULT_SYNC_BYTES = 2 ** 28;
+/** Two slices of the shortest kind. */
+const LEAST_SYNC_BYTES = 2 * DIRECT_ALIGNMENT;
 
 /** @throws {UsageError} where a choice makes no sense, or the kernel that was asked for does not run here */
 export function decideEngineOptions(choices: EngineChoices): EngineOptions {
@@ -57,10 +59,9 @@ export function decideEngineOptions(choices: EngineChoices): EngineOptions {
 	);
 	check(
 		"syncBytes",
-		isWhole(syncBytes, DIRECT_ALIGNMENT, Number.MAX_SAFE_INTEGER) &&
-			syncBytes % DIRECT_ALIGNMENT === 0,
+		isWhole(syncBytes, LEAST_SYNC_BYTES, Number.MAX_SAFE_INTEGER),
 		syncBytes,
-		[`a multiple of ${DIRECT_ALIGNMENT}`],
+		[`at least ${LEAST_SYNC_BYTES}`],
 	);
 	return {
 		...{ memory, directIo, syncBytes, signal: choices.signal },

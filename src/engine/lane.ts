@@ -77,8 +77,7 @@ export class Lane {
 
 	/** The next slice; to be issued by `issue` before the one behind it is asked for. */
 	next(sliceBytes: number, slotBytes: number): OutputSlice {
-		const most = Math.min(sliceBytes, this.syncBytes);
-		return this.cutter.next(most, slotBytes);
+		return this.cutter.next(sliceBytes, slotBytes);
 	}
 
 	/** Give a slice its places in the checksum and in what is claimed. */

@@ -139,7 +139,8 @@ class Run {
 		this.writtenBytes = byteLength;
 		const digests = new InputDigests(engine, sources, options.inputSums);
 		this.digests = digests.isEmpty ? null : digests;
-		const most = engine.slots.slotBytes / 3;
+		const { syncBytes } = engine.options;
+		const most = Math.min(engine.slots.slotBytes / 3, syncBytes / 2);
 		this.pace = new Pace({
 			first: FIRST_SLICE_BYTES,
 			least: Math.min(LEAST_SLICE_BYTES, alignDown(most)),

@@ -95,7 +95,11 @@ export class Staging {
 	async begin(): Promise<void> {
 		for (const note of ["journal", "plan.json"] as const)
 			await removeIfThere(this.files, path.join(this.root, note));
-		await removeTree(this.files, this.merged);
+		if (this.mergedIsThere) {
+			await removeTree(this.files, this.merged);
+			// Or a loss of power could bring it back beside the new one.
+			await syncFolder(this.files, this.root);
+		}
 		await this.attempt("creating", this.merged, () =>
 			this.files.makeFolder(this.merged),
 		);
