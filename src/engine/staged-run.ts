@@ -10,6 +10,7 @@ import {
 import { listIfThere, removeTree, syncFolder } from "../io/folders.ts";
 import { lookAtOutput, outputExists, stagingPath } from "../io/output-place.ts";
 import { Staging } from "../io/staging.ts";
+import { toLocalIoError } from "../io/system-error.ts";
 import type { Place } from "../io/take-over.ts";
 import type { Engine } from "./engine.ts";
 import { type Claim, parseJournal } from "./journal.ts";
@@ -162,7 +163,9 @@ class StagedRun {
 		const { out, files } = this.place;
 		if ((await listIfThere(files, this.old)) === null) return;
 		if ((await lookAtOutput(files, out)) !== "nothing") return;
-		await files.rename(this.old, path.resolve(out));
+		await files.rename(this.old, path.resolve(out)).catch((error) => {
+			throw toLocalIoError(error, this.old, "putting back");
+		});
 		await syncFolder(files, path.dirname(this.old));
 	}
 
@@ -228,6 +231,7 @@ class StagedRun {
 			await this.journal?.close();
 			await staging.discard();
 		} catch (error) {
+			await staging.release().catch(() => {});
 			warnings.push(
 				`what is left beside the output could not be deleted: ${error instanceof Error ? error.message : error}`,
 			);

@@ -2,14 +2,14 @@ import path from "node:path";
 import type { FileSystem } from "./file-system.ts";
 import { systemErrorCode, toLocalIoError } from "./system-error.ts";
 
-/** What is in a folder, or null where there is none. @throws what the system says of a file in its place */
+/** What is in a folder, or null where there is none. */
 export async function listIfThere(
 	files: FileSystem,
 	folder: string,
 ): Promise<{ name: string; isFolder: boolean }[] | null> {
 	return files.list(folder).catch((error) => {
 		if (systemErrorCode(error) === "ENOENT") return null;
-		throw error;
+		throw toLocalIoError(error, folder, "listing");
 	});
 }
 

@@ -2,7 +2,7 @@ import path from "node:path";
 import { OutputConflictError } from "../errors.ts";
 import type { FileSystem } from "./file-system.ts";
 import { listIfThere } from "./folders.ts";
-import { systemErrorCode, toLocalIoError } from "./system-error.ts";
+import { systemErrorCode } from "./system-error.ts";
 
 /** The folder beside an output in which it grows. */
 export function stagingPath(out: string): string {
@@ -19,8 +19,8 @@ export async function lookAtOutput(
 	out: string,
 ): Promise<"nothing" | "empty" | "full"> {
 	const entries = await listIfThere(files, path.resolve(out)).catch((error) => {
-		if (systemErrorCode(error) === "ENOTDIR") throw outputExists(out);
-		throw toLocalIoError(error, out, "looking at the output");
+		if (systemErrorCode(error.cause) === "ENOTDIR") throw outputExists(out);
+		throw error;
 	});
 	if (entries === null) return "nothing";
 	return entries.length === 0 ? "empty" : "full";

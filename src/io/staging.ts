@@ -73,16 +73,23 @@ export class Staging {
 	 */
 	static async open(place: Place): Promise<Staging> {
 		const root = stagingPath(place.out);
+		const { files } = place;
+		let isOwned = false;
 		try {
-			const entries = await listIfThere(place.files, root);
-			if (entries === null) await place.files.makeFolder(root);
+			const entries = await listIfThere(files, root);
+			if (entries === null) await files.makeFolder(root);
 			else await refuseUnlessAbandoned(place, root, entries);
 			await takeOwnership(place, root, entries ?? []);
+			isOwned = true;
 			const merged = await takeMerged(place, root, entries ?? []);
 			return new Staging(place, entries === null, merged);
 		} catch (error) {
+			if (isOwned)
+				await files
+					.removeFile(path.join(root, OWNER_FILE_NAME))
+					.catch(() => {});
 			if (systemErrorCode(error) === "EEXIST") throw inUse(root, error);
-			throw toLocalIoError(error, root, "creating");
+			throw toLocalIoError(error, root, "taking");
 		}
 	}
 

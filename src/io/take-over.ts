@@ -53,8 +53,10 @@ export async function takeOwnership(
 	const handle = await files.create(file);
 	try {
 		await handle.write(0, Buffer.from(JSON.stringify(self)));
-	} finally {
 		await handle.close();
+	} catch (error) {
+		await files.removeFile(file).catch(() => {});
+		throw error;
 	}
 }
 
