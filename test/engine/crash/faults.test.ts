@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { LocalIoError } from "../../../src/errors.ts";
+import { LocalIoError, MergeDeltaError } from "../../../src/errors.ts";
 import { diskBefore } from "./crash-test.ts";
 import { listTree } from "./disk.ts";
 import { type Operation, SimFs, type SimOptions } from "./sim-fs.ts";
@@ -134,4 +134,32 @@ test("case 143: a full disk says how much is safe, and the rest is all that is m
 	const { resumed } = await merge.run(again, 2);
 	expect(resumed?.byteLength).toBe(safe);
 	expect(describeDisk(again.nodes)).toBe(expected);
+});
+
+test("case 163: two processes that do not see each other's lock: no byte is wrong, and one of them is told", async () => {
+	let done = 0;
+	for (let seed = 0; seed < 40; seed++) {
+		let count = 0;
+		const runs: Promise<unknown>[] = [];
+		// Of another start of the machine, so that it takes the first for gone, wherever that is.
+		const watch = () => {
+			if (count++ === 2 * seed) runs.push(merge.run(sim, 2));
+		};
+		const sim = new SimFs(diskBefore(false), { seed, watch });
+		runs.push(merge.run(sim, 1));
+		await runs.at(-1)?.catch(() => {});
+		for (const each of await Promise.allSettled(runs)) {
+			if (each.status === "fulfilled") done++;
+			else expect(each.reason).toBeInstanceOf(MergeDeltaError);
+		}
+		const left = describeDisk(sim.nodes);
+		if (!/^out\//m.test(left)) {
+			const again = await run(false, {}, sim.nodes, 3);
+			expect(again.error).toBeNull();
+		}
+		const isOut = (line: string) => line.startsWith("out/");
+		const out = left.split("\n").filter(isOut);
+		if (out.length > 0) expect(out).toEqual(expected.split("\n"));
+	}
+	expect(done).toBeGreaterThan(10);
 });

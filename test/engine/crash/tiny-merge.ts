@@ -102,7 +102,8 @@ function openSmallEngine(): Engine {
 	return engine;
 }
 
-async function writeModel(
+/** Write a model of F16 tensors of 64 columns, at most `limit` of them in a shard. */
+export async function writeModel(
 	folder: string,
 	{
 		limit,
