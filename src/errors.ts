@@ -44,6 +44,15 @@ export abstract class MergeDeltaError extends Error {
 		this.fault = fault;
 		this.name = new.target.name;
 	}
+
+	/** The same failure, with one more line to show below the message. */
+	withDetail(detail: string): MergeDeltaError {
+		const { details = [], ...fault } = this.fault;
+		const Same = this.constructor as new (fault: Fault) => MergeDeltaError;
+		const same = new Same({ ...fault, details: [...details, detail] });
+		if (this.stack !== undefined) same.stack = this.stack;
+		return same;
+	}
 }
 
 /** What was promised does not hold: a checksum differs, or nothing could be verified. */

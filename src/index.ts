@@ -16,6 +16,7 @@ export type { EngineChoices } from "./engine/engine-options.ts";
 export type { Manifest, Restoration } from "./engine/manifest.ts";
 export type { RunPerformance } from "./engine/publish.ts";
 export type { Progress } from "./engine/run-plan.ts";
+export type { Resumed, StagedOptions } from "./engine/staged-run.ts";
 export {
 	FormatError,
 	InterruptedError,

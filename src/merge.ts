@@ -22,7 +22,8 @@ export async function merge(options: MergeOptions): Promise<MergeReport> {
 	// Before gigabytes are fetched; an output that is wrong for these inputs is found below.
 	if (await anyRemote([base, delta])) {
 		decideEngineOptions(options);
-		await preflight(out, [], 0);
+		const { overwrite = false } = options;
+		await preflight(out, [], { byteLength: 0, overwrite });
 	}
 	return withPlan(options, ({ plan, warnings }, opened) =>
 		publishPlan(plan, opened, warnings, options),

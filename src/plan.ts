@@ -29,7 +29,7 @@ import { INPUT, type MergePlan, planId } from "./delta/plan.ts";
 import { planBytes, wrongKey } from "./delta/plan-bytes.ts";
 import { planMerge } from "./delta/plan-merge.ts";
 import { MANIFEST_FILE_NAME } from "./engine/manifest.ts";
-import type { OpenInputs } from "./engine/publish.ts";
+import type { OpenInputs } from "./engine/write-output.ts";
 import { UsageError } from "./errors.ts";
 import { CHECKSUM_FILE_NAME } from "./format/checksum-file.ts";
 import type { FileSource } from "./io/file-source.ts";

@@ -37,7 +37,7 @@ export const EXIT_CODES: readonly {
 	},
 	{
 		code: 6,
-		meaning: "the machine failed: full disk, I/O error, permissions",
+		meaning: "the machine failed: full disk, I/O error, permissions; resumable",
 		of: LocalIoError,
 	},
 	{
@@ -47,13 +47,13 @@ export const EXIT_CODES: readonly {
 	},
 	{
 		code: 8,
-		meaning: "the output exists or is in use",
+		meaning: "the output exists, is in use, or belongs to another plan",
 		of: OutputConflictError,
 	},
 	{ code: 70, meaning: "a bug in merge-delta: please report it", of: null },
 	{
 		code: 130,
-		meaning: "interrupted (143 when terminated)",
+		meaning: "interrupted (143 when terminated); resumable",
 		of: InterruptedError,
 	},
 ];

@@ -12,6 +12,7 @@ import {
 import { formatBytes, plural } from "./format.ts";
 import { tellPerformance } from "./performance.ts";
 import { openProgress } from "./progress.ts";
+import { tellResume } from "./resume.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** So many tensors are named that do not come back as they were. */
@@ -54,14 +55,18 @@ export async function makeCommand(
 	const started = performance.now();
 	const { base, target, out, convention, dtype, allowNonFinite } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
+	const { overwrite, resume, keepStaging } = options;
 	const report = await make({
 		...{ base, target, out, convention, dtype, allowNonFinite },
 		...{ kernel, threads, memory, directIo, inputSums },
+		...{ overwrite, resume, keepStaging },
 		signal,
+		onResume: (found) => tellResume(found, terminal),
 		onProgress: (at) => progress.update(at),
 	}).finally(() => progress.stop());
 	const seconds = (performance.now() - started) / 1000;
 	const { manifest, warnings, performance: used, restoration } = report;
+	const { resumed } = report;
 	for (const warning of warnings) terminal.warn(warning);
 	const bytes = manifest.outputs.reduce((sum, f) => sum + f.byteLength, 0);
 	terminal.result(
@@ -75,7 +80,7 @@ export async function makeCommand(
 	if (terminal.options.verbose) tellPerformance(used, terminal);
 	const { elements } = report;
 	terminal.document({
-		...{ ok: true, out, manifest, restoration, elements, warnings },
+		...{ ok: true, out, manifest, restoration, elements, resumed, warnings },
 		performance: used,
 	});
 	return 0;

@@ -4,6 +4,7 @@ import { formatBytes, plural } from "./format.ts";
 import { type HubFlags, hubChoices } from "./hub-flags.ts";
 import { tellPerformance } from "./performance.ts";
 import { openProgress } from "./progress.ts";
+import { tellResume } from "./resume.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function mergeCommand(
@@ -17,18 +18,25 @@ export async function mergeCommand(
 	const { base, delta, out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
+	const { overwrite, resume, keepStaging } = options;
 	const { allowUnlikely } = options;
 	const {
 		manifest,
+		resumed,
 		warnings,
 		performance: used,
 	} = await merge({
 		...{ base, delta, out, convention, dtype, changes, expectSum },
 		...{ allowNonFinite, allowUnlikely },
 		...{ kernel, threads, memory, directIo, inputSums },
+		...{ overwrite, resume, keepStaging },
 		...hubChoices(options, terminal),
 		signal,
 		onFetch: (at) => fetching.update(at),
+		onResume: (found) => {
+			fetching.stop();
+			tellResume(found, terminal);
+		},
 		onProgress: (at) => {
 			fetching.stop();
 			progress.update(at);
@@ -48,6 +56,8 @@ export async function mergeCommand(
 	);
 	if (terminal.options.verbose) tellPerformance(used, terminal);
 	terminal.note(`check it at any time: merge-delta verify ${out}`);
-	terminal.document({ ok: true, out, manifest, warnings, performance: used });
+	terminal.document({
+		...{ ok: true, out, manifest, resumed, warnings, performance: used },
+	});
 	return 0;
 }

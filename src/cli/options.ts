@@ -144,6 +144,22 @@ export function outputOptions<T>(y: Argv<T>) {
 			describe:
 				"take the checksums of the inputs too; --no-input-sums saves two thirds of the hashing",
 		})
+		.option("overwrite", {
+			type: "boolean",
+			default: false,
+			describe: "replace the output folder, once the new one is whole",
+		})
+		.option("resume", {
+			type: "boolean",
+			default: true,
+			describe:
+				"go on where the same command has stopped; --no-resume deletes that work",
+		})
+		.option("keep-staging", {
+			type: "boolean",
+			default: false,
+			describe: "keep what was written when the result is refused",
+		})
 		.option("allow-non-finite", {
 			type: "boolean",
 			default: false,

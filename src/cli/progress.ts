@@ -21,6 +21,8 @@ export function openProgress(terminal: Terminal): ProgressView {
 class BarView implements ProgressView {
 	private readonly bar: SingleBar;
 	private started = 0;
+	/** of an earlier run, or before the first was told */
+	private startBytes = 0;
 
 	constructor({ streams }: Terminal) {
 		const options: Options = {
@@ -37,13 +39,15 @@ class BarView implements ProgressView {
 
 	update(progress: Progress): void {
 		const seconds = (performance.now() - this.started) / 1000;
+		const written = progress.writtenBytes - this.startBytes;
 		const payload = {
 			done: `${formatBytes(progress.writtenBytes)}/${formatBytes(progress.totalBytes)}`,
-			rate: `${formatBytes(this.started ? progress.writtenBytes / seconds : 0)}/s`,
+			rate: `${formatBytes(this.started ? written / seconds : 0)}/s`,
 			shard: `${progress.shardIndex + 1}/${progress.shardCount}`,
 		};
 		if (this.started === 0) {
 			this.started = performance.now();
+			this.startBytes = progress.writtenBytes;
 			this.bar.start(progress.totalBytes, progress.writtenBytes, payload);
 		} else this.bar.update(progress.writtenBytes, payload);
 	}
@@ -55,16 +59,19 @@ class BarView implements ProgressView {
 
 class LineView implements ProgressView {
 	private readonly terminal: Terminal;
+	private readonly told = new Set<number>();
 
 	constructor(terminal: Terminal) {
 		this.terminal = terminal;
 	}
 
 	update(progress: Progress): void {
-		if (progress.shardWrittenBytes === progress.shardBytes)
-			this.terminal.note(
-				`${printable(progress.shardFileName)} ${formatBytes(progress.shardBytes)} (${progress.shardIndex + 1} of ${progress.shardCount})`,
-			);
+		const { shardIndex, shardWrittenBytes, shardBytes } = progress;
+		if (shardWrittenBytes < shardBytes || this.told.has(shardIndex)) return;
+		this.told.add(shardIndex);
+		this.terminal.note(
+			`${printable(progress.shardFileName)} ${formatBytes(progress.shardBytes)} (${progress.shardIndex + 1} of ${progress.shardCount})`,
+		);
 	}
 
 	stop(): void {}

@@ -85,6 +85,16 @@ export class Digest {
 		}
 	}
 
+	/** @returns SHA-256, in hex, of the bytes of all places that were taken so far */
+	async peek(): Promise<string> {
+		const step = this.last.then(() =>
+			this.crew.perform({ kind: "peek", digest: this.number }),
+		);
+		// Those behind wait until it is with the crew, which keeps the order of one digest.
+		this.last = this.last.then(() => {});
+		return (await step).sha256;
+	}
+
 	/** After the last place was taken. @returns hex */
 	async finish(): Promise<string> {
 		await this.last;

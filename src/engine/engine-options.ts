@@ -1,5 +1,5 @@
 import { UsageError } from "../errors.ts";
-import { DIRECT_IO, type DirectIo } from "../io/direct-io.ts";
+import { DIRECT_ALIGNMENT, DIRECT_IO, type DirectIo } from "../io/direct-io.ts";
 import { KERNEL_NAMES, type KernelName } from "../kernel/kernel.ts";
 import { chooseKernel } from "../kernel/select.ts";
 
@@ -13,6 +13,8 @@ export interface EngineChoices {
 	memory?: number | undefined;
 	/** whether files bypass the page cache; default `auto`: where that is faster, by evidence */
 	directIo?: DirectIo | undefined;
+	/** bytes of an output file that a crash may cost: after so many they are made durable; default 256 MiB */
+	syncBytes?: number | undefined;
 	signal?: AbortSignal | undefined;
 }
 
@@ -22,17 +24,22 @@ export interface EngineOptions {
 	threads: number | null;
 	memory: number;
 	directIo: DirectIo;
+	syncBytes: number;
 	signal: AbortSignal | undefined;
 }
 
 export const MAX_THREADS = 64;
 const DEFAULT_MEMORY_BYTES = 256e6;
 const LEAST_MEMORY_BYTES = 8e6;
+const DEFAULT_SYNC_BYTES = 2 ** 28;
+/** Two slices of the shortest kind. */
+const LEAST_SYNC_BYTES = 2 * DIRECT_ALIGNMENT;
 
 /** @throws {UsageError} where a choice makes no sense, or the kernel that was asked for does not run here */
 export function decideEngineOptions(choices: EngineChoices): EngineOptions {
 	const { kernel = "auto", threads, directIo = "auto" } = choices;
 	const memory = choices.memory ?? DEFAULT_MEMORY_BYTES;
+	const syncBytes = choices.syncBytes ?? DEFAULT_SYNC_BYTES;
 	check("--kernel", ["auto", ...KERNEL_NAMES].includes(kernel), kernel, [
 		"auto",
 		...KERNEL_NAMES,
@@ -50,8 +57,14 @@ export function decideEngineOptions(choices: EngineChoices): EngineOptions {
 		memory,
 		[`at least ${LEAST_MEMORY_BYTES / 1e6} MB`],
 	);
+	check(
+		"syncBytes",
+		isWhole(syncBytes, LEAST_SYNC_BYTES, Number.MAX_SAFE_INTEGER),
+		syncBytes,
+		[`at least ${LEAST_SYNC_BYTES}`],
+	);
 	return {
-		...{ memory, directIo, signal: choices.signal },
+		...{ memory, directIo, syncBytes, signal: choices.signal },
 		kernel: chooseKernel(kernel),
 		threads: threads ?? null,
 	};

@@ -1,15 +1,17 @@
-import { lstat, realpath, stat, statfs } from "node:fs/promises";
+import { lstat, readdir, realpath, stat, statfs } from "node:fs/promises";
 import path from "node:path";
 import { LocalIoError, UsageError } from "../errors.ts";
-import { checkOutputAbsent } from "../io/staging.ts";
+import { LOCAL_FILES } from "../io/file-system.ts";
+import { lookAtOutput, outputExists, stagingPath } from "../io/output-place.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
 /**
  * Check, before anything is written, that an output folder can be made.
  *
- * @param out         does not exist yet, or is empty
+ * @param out         does not exist yet, or is empty, unless it may be replaced
  * @param inputs      folders and files it must not be, nor be in
  * @param byteLength  of all that will be written
+ * @param overwrite   whether a folder may be there, to be replaced
  * @throws {UsageError} for a place that makes no sense
  * @throws {OutputConflictError} where something is there already
  * @throws {LocalIoError} where there is not enough space
@@ -17,14 +19,18 @@ import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 export async function preflight(
 	out: string,
 	inputs: readonly string[],
-	byteLength: number,
+	{ byteLength, overwrite }: { byteLength: number; overwrite: boolean },
 ): Promise<void> {
 	const parent = path.dirname(path.resolve(out));
 	await checkParent(parent, out);
 	await checkLinks(parent);
-	await checkOutside(out, inputs);
-	await checkOutputAbsent(out);
-	await checkSpace(parent, byteLength);
+	await checkOutside(out, inputs, overwrite);
+	const staged = await stagedBytes(stagingPath(out));
+	// With something staged it may be the output of that, which was not told yet.
+	if (!overwrite && staged === null)
+		if ((await lookAtOutput(LOCAL_FILES, out)) === "full")
+			throw outputExists(out);
+	await checkSpace(parent, byteLength - (staged ?? 0));
 }
 
 async function checkParent(parent: string, out: string): Promise<void> {
@@ -59,6 +65,7 @@ async function checkLinks(folder: string): Promise<void> {
 async function checkOutside(
 	out: string,
 	inputs: readonly string[],
+	overwrite: boolean,
 ): Promise<void> {
 	const parent = await realpath(path.dirname(path.resolve(out)));
 	const real = await realpath(out).catch(() =>
@@ -71,6 +78,12 @@ async function checkOutside(
 				where: out,
 				what: `the output would lie in the input ${location}`,
 				remedy: "Name a folder outside the inputs",
+			});
+		if (overwrite && input.startsWith(real + path.sep))
+			throw new UsageError({
+				where: out,
+				what: `--overwrite would delete the input ${location}`,
+				remedy: "Name a folder with no input in it",
 			});
 	}
 }
@@ -87,4 +100,16 @@ async function checkSpace(folder: string, byteLength: number): Promise<void> {
 			found: `${available}`,
 			remedy: `Free ${needed - available} bytes or choose another disk`,
 		});
+}
+
+/** What an unfinished merge takes of the disk already, or null where there is none. */
+async function stagedBytes(root: string): Promise<number | null> {
+	const names = await readdir(root, { recursive: true }).catch(() => null);
+	if (names === null) return null;
+	let byteLength = 0;
+	for (const name of names) {
+		const stats = await stat(path.join(root, name)).catch(() => null);
+		if (stats?.isFile()) byteLength += stats.blocks * 512;
+	}
+	return byteLength;
 }

@@ -1,42 +1,23 @@
-import { createHash } from "node:crypto";
-import type { InputSide, MergePlan } from "../delta/plan.ts";
+import type { MergePlan } from "../delta/plan.ts";
 import { MismatchError, throwIfAborted, VerificationError } from "../errors.ts";
-import {
-	CHECKSUM_FILE_NAME,
-	encodeChecksumFile,
-} from "../format/checksum-file.ts";
-import { INDEX_FILE_NAME } from "../format/shard-index.ts";
-import type { ByteSource } from "../io/byte-source.ts";
-import type { FileSource } from "../io/file-source.ts";
-import type { WrittenFile } from "../io/output-file.ts";
-import { Staging } from "../io/staging.ts";
+import { LOCAL_FILES } from "../io/file-system.ts";
+import { thisProcess } from "../io/owner.ts";
+import type { Place } from "../io/take-over.ts";
 import type { AddCounts, KernelName } from "../kernel/kernel.ts";
 import { Engine } from "./engine.ts";
 import { decideEngineOptions, type EngineChoices } from "./engine-options.ts";
-import {
-	createManifest,
-	MANIFEST_FILE_NAME,
-	type Manifest,
-	type ReadFile,
-} from "./manifest.ts";
+import type { Manifest } from "./manifest.ts";
 import { preflight } from "./preflight.ts";
 import { type Progress, runPlan } from "./run-plan.ts";
+import {
+	outputBytes,
+	type Resumed,
+	runStaged,
+	type StagedOptions,
+} from "./staged-run.ts";
+import { type OpenInputs, writeBeside } from "./write-output.ts";
 
-const COPY_BYTES = 2 ** 20;
-
-/** What a plan reads, open. */
-export interface OpenInputs {
-	/** folders and files that no output may lie in */
-	locations: readonly string[];
-	/** one list of files for each of `plan.inputs` */
-	sources: readonly (readonly FileSource[])[];
-	/** Open one of `plan.sideFiles`. Must be closed. */
-	openSideFile(from: InputSide, fileName: string): Promise<FileSource>;
-	/** Say where a file came from. @throws {VerificationError} where it is not what was published there */
-	withOrigin(file: ReadFile): ReadFile;
-}
-
-export interface PublishOptions extends EngineChoices {
+export interface PublishOptions extends EngineChoices, StagedOptions {
 	/** the folder to make; must not exist, or be empty */
 	out: string;
 	/** publish even if results of finite numbers overflowed */
@@ -51,6 +32,8 @@ export interface PublishOptions extends EngineChoices {
 export interface PublishReport {
 	out: string;
 	manifest: Manifest;
+	/** what an earlier run had done of it, or null */
+	resumed: Resumed | null;
 	warnings: string[];
 	performance: RunPerformance;
 }
@@ -75,7 +58,8 @@ export interface RunPerformance {
 
 /**
  * Run a plan into a new folder, which appears only when all of it is written and durable: weights, index,
- * config and tokenizer files, manifest and checksums.
+ * config and tokenizer files, manifest and checksums. What is not finished is kept beside it, where running again
+ * may help, and gone on with then.
  *
  * @param said  warnings that are known before, for the report
  * @throws {MergeDeltaError} of the kind that says how to react; nothing is published then
@@ -86,144 +70,79 @@ export async function publishPlan(
 	said: readonly string[],
 	options: PublishOptions,
 ): Promise<PublishReport> {
+	const engineOptions = decideEngineOptions(options);
+	for (const warning of said) options.onWarning?.(warning);
+	const { out, overwrite = false } = options;
+	const byteLength = outputBytes(plan);
+	await preflight(out, opened.locations, { byteLength, overwrite });
+	const place = { out, files: LOCAL_FILES, self: await thisProcess() };
+	const engine = new Engine(engineOptions, byteLength * 3);
+	try {
+		const report = await makeOutput(plan, opened, place, engine, options);
+		await engine.close();
+		const { seconds } = report.performance;
+		return {
+			...report,
+			warnings: [...said, ...report.warnings],
+			performance: {
+				...report.performance,
+				seconds: { ...seconds, ...engine.crew.seconds },
+			},
+		};
+	} finally {
+		await engine.close();
+	}
+}
+
+/** The same, in a place and with an engine that are given, and unchecked. */
+export async function makeOutput(
+	plan: MergePlan,
+	opened: OpenInputs,
+	place: Place,
+	engine: Engine,
+	options: PublishOptions,
+): Promise<PublishReport> {
 	const warnings: string[] = [];
 	const warn = (warning: string) => {
 		warnings.push(warning);
 		options.onWarning?.(warning);
 	};
-	const engineOptions = decideEngineOptions(options);
-	said.forEach(warn);
-	await preflight(options.out, opened.locations, outputBytes(plan));
-	const staging = await Staging.open(options.out);
-	const engine = new Engine(engineOptions, outputBytes(plan) * 3);
-	try {
-		const written = await write(plan, opened, staging, engine, options);
-		for (const entry of written.manifest.nonFinite) warn(describe(entry));
-		throwIfAborted(options.signal, options.out);
-		await staging.publish();
-		await engine.close();
-		return {
-			...{ out: options.out, manifest: written.manifest, warnings },
-			performance: {
-				kernel: engineOptions.kernel,
-				threads: engine.crew.threads,
-				directInputs: written.directInputs,
-				seconds: { ...written.seconds, ...engine.crew.seconds },
-			},
-		};
-	} finally {
-		await engine.close();
-		await staging.discard();
-	}
-}
-
-/** Write all files of the output into the staging folder. */
-async function write(
-	plan: MergePlan,
-	{ sources, openSideFile, withOrigin }: OpenInputs,
-	staging: Staging,
-	engine: Engine,
-	options: PublishOptions,
-) {
+	const sources = opened.sources.flat();
+	const { directIo, signal, kernel } = engine.options;
 	let directInputs = 0;
-	for (const source of sources.flat())
-		if (await source.chooseReading(engine.options.directIo)) directInputs++;
-	const run = await runPlan(...([plan, sources, staging, engine] as const), {
-		inputSums: options.inputSums ?? true,
-		onProgress: options.onProgress,
-	});
-	const { nonFinite, unrestored, seconds } = run;
-	if (!options.allowNonFinite) refuseOverflow(options.out, nonFinite);
-	checkSum(plan, run.sum, options.out);
-	for (const source of sources.flat()) await source.checkUnchanged();
-
-	const read = listInputs(plan, run.inputSums);
-	const outputs = [...run.shards];
-	if (plan.index !== null)
-		outputs.push(await writeText(staging, INDEX_FILE_NAME, plan.index));
-	for (const sideFile of plan.sideFiles) {
-		const { from, fileName } = sideFile;
-		const source = await openSideFile(from, fileName);
-		const copied = await copySideFile(source, sideFile, staging);
-		read.push({ from, ...copied.read });
-		outputs.push(copied.written);
-	}
-	const inputs = read.map(withOrigin);
-	const manifest = createManifest(
-		...([plan, inputs, outputs, nonFinite, unrestored] as const),
+	let seconds = { read: 0, write: 0 };
+	const staged = await runStaged(
+		...([plan, opened, place, engine, options] as const),
+		async (ground) => {
+			for (const source of sources)
+				if (await source.chooseReading(directIo)) directInputs++;
+			const run = await runPlan(
+				...([plan, opened.sources, ground, engine] as const),
+				{
+					inputSums: options.inputSums ?? true,
+					onProgress: options.onProgress,
+				},
+			);
+			seconds = run.seconds;
+			if (!options.allowNonFinite) refuseOverflow(place.out, run.nonFinite);
+			checkSum(plan, run.sum, place.out);
+			for (const source of sources) await source.checkUnchanged();
+			const manifest = await writeBeside(plan, opened, run, ground.staging);
+			for (const entry of manifest.nonFinite) warn(describe(entry));
+			throwIfAborted(signal, place.out);
+			return manifest;
+		},
 	);
-	const text = `${JSON.stringify(manifest, null, 2)}\n`;
-	outputs.push(await writeText(staging, MANIFEST_FILE_NAME, text));
-	const sums = encodeChecksumFile(
-		outputs.map(({ fileName, sha256 }) => ({ name: fileName, sha256 })),
-	);
-	await writeText(staging, CHECKSUM_FILE_NAME, sums);
-	return { manifest, directInputs, seconds };
-}
-
-/** The weight files that were read, with the checksums of all their bytes where they were taken. */
-function listInputs(
-	{ inputs }: MergePlan,
-	sums: readonly (readonly string[])[] | null,
-): ReadFile[] {
-	return inputs.flatMap(({ side, shards }, input) =>
-		shards.map((file, shard) => ({
-			...{ from: side, ...file },
-			sha256: sums?.[input]?.[shard] ?? null,
-		})),
-	);
-}
-
-async function writeText(
-	staging: Staging,
-	fileName: string,
-	text: string,
-): Promise<WrittenFile> {
-	return staging.write(fileName, [Buffer.from(text)]);
-}
-
-/** Copy config or tokenizer as bytes, or with the one number that the plan changes, and close it. */
-async function copySideFile(
-	source: FileSource,
-	{ fileName, vocabSize }: MergePlan["sideFiles"][number],
-	staging: Staging,
-): Promise<{ read: WrittenFile; written: WrittenFile }> {
-	try {
-		if (vocabSize === null) {
-			const written = await staging.write(fileName, piecesOf(source));
-			await source.checkUnchanged();
-			return { read: written, written };
-		}
-		const bytes = new Uint8Array(source.byteLength);
-		await source.read(0, bytes);
-		await source.checkUnchanged();
-		const sha256 = createHash("sha256").update(bytes).digest("hex");
-		const text = withVocabSize(Buffer.from(bytes).toString("utf8"), vocabSize);
-		return {
-			read: { fileName, byteLength: bytes.length, sha256 },
-			written: await writeText(staging, fileName, text),
-		};
-	} finally {
-		await source.close();
-	}
-}
-
-/** All of a config's text stays but the number, as if a person had changed it. */
-function withVocabSize(text: string, vocabSize: number): string {
-	return text.replace(/("vocab_size"\s*:\s*)\d+/, `$1${vocabSize}`);
-}
-
-async function* piecesOf(source: ByteSource): AsyncGenerator<Uint8Array> {
-	const buffer = new Uint8Array(Math.min(COPY_BYTES, source.byteLength));
-	for (let at = 0; at < source.byteLength; at += buffer.length) {
-		const bytes = buffer.subarray(0, source.byteLength - at);
-		await source.read(at, bytes);
-		yield bytes;
-	}
-}
-
-function outputBytes({ shards }: MergePlan): number {
-	return shards.reduce((sum, { byteLength }) => sum + byteLength, 0);
+	staged.warnings.forEach(warn);
+	const { threads } = engine.crew;
+	return {
+		out: place.out,
+		...{ manifest: staged.manifest, resumed: staged.resumed, warnings },
+		performance: {
+			...{ kernel, threads, directInputs },
+			seconds: { ...seconds, ...engine.crew.seconds },
+		},
+	};
 }
 
 function refuseOverflow(

@@ -5,23 +5,24 @@ import {
 	spansOf,
 } from "../delta/plan.ts";
 import { addSums } from "../delta/published-sum.ts";
-import { throwIfAborted, VerificationError } from "../errors.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
-import type { OutputFile, WrittenFile } from "../io/output-file.ts";
+import type { WrittenFile } from "../io/output-file.ts";
 import type { Staging } from "../io/staging.ts";
 import type { AddCounts } from "../kernel/kernel.ts";
 import type { Unrestored } from "../kernel/restoration.ts";
-import type { Digest, DigestPlace } from "./digest.ts";
 import type { Engine } from "./engine.ts";
 import { openFill } from "./fill-source.ts";
-import { type HashedRead, InputDigests } from "./input-digests.ts";
+import { InputDigests } from "./input-digests.ts";
+import type { JournalFile } from "./journal-file.ts";
+import { Lane } from "./lane.ts";
 import { Pace } from "./pace.ts";
-import { ShardCutter, type Slice } from "./slice.ts";
-import type { Slot } from "./slots.ts";
+import type { Reused } from "./resume.ts";
+import type { Slice } from "./slice.ts";
+import { type Issued, SliceRunner } from "./slice-runner.ts";
 import { Tally } from "./tally.ts";
 
-/** Where a run stands, after each slice. */
+/** Where a run stands, after each slice, and whenever more of it is safe. */
 export interface Progress {
 	/** of the shard that was just written to, from 0 */
 	shardIndex: number;
@@ -29,15 +30,24 @@ export interface Progress {
 	shardFileName: string;
 	shardWrittenBytes: number;
 	shardBytes: number;
-	/** of all shards */
+	/** of all shards, those of an earlier run too */
 	writtenBytes: number;
 	totalBytes: number;
+	/** durable, and known to be: what another run would go on from */
+	safeBytes: number;
 }
 
 export interface RunOptions {
 	/** also take the checksums of the inputs; CRCs that the inputs tell are checked in any case */
 	inputSums: boolean;
 	onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** What a run stands on: where it writes, where it says what is safe, and what an earlier one has left. */
+export interface Ground {
+	staging: Staging;
+	journal: JournalFile;
+	reused: Reused;
 }
 
 export interface RunResult {
@@ -63,34 +73,19 @@ export interface RunResult {
 export async function runPlan(
 	plan: MergePlan,
 	sources: readonly (readonly ByteSource[])[],
-	staging: Staging,
+	ground: Ground,
 	engine: Engine,
 	options: RunOptions,
 ): Promise<RunResult> {
-	const fills: ByteSource[] = [];
-	for (const fill of plan.fills)
-		fills.push(await openFill(fill, sources, engine));
-	return new Run(plan, sources, fills, staging, engine, options).run();
-}
-
-/** An output shard that is being written. */
-interface Lane {
-	shardIndex: number;
-	cutter: ShardCutter;
-	file: OutputFile;
-	digest: Digest;
-	/** input files it reads, as `input:shard` */
-	inputs: ReadonlySet<string>;
-	writtenBytes: number;
-}
-
-/** A slice that has been issued, with its places in the checksums. */
-interface Issued {
-	slice: Slice;
-	lane: Lane | null;
-	outPlace: DigestPlace | null;
-	/** of each of the slice's reads */
-	hashedReads: HashedRead[][];
+	const run = new Run(plan, sources, ground, engine, options);
+	try {
+		const fills: ByteSource[] = [];
+		for (const fill of plan.fills)
+			fills.push(await openFill(fill, sources, engine));
+		return await run.run(fills);
+	} finally {
+		await run.close();
+	}
 }
 
 const FIRST_SLICE_BYTES = 2 ** 22;
@@ -99,45 +94,55 @@ const LEAST_SLICE_BYTES = 2 ** 20;
 
 class Run {
 	private readonly plan: MergePlan;
-	/** by input and shard, the fills as the last input */
 	private readonly sources: readonly (readonly ByteSource[])[];
-	private readonly staging: Staging;
+	private readonly ground: Ground;
 	private readonly engine: Engine;
 	private readonly options: RunOptions;
 	private readonly totalBytes: number;
 	private readonly digests: InputDigests | null;
 	private readonly pace: Pace;
-	private readonly lanes = new Set<Lane>();
-	private readonly opened: Lane[] = [];
+	/** shards that are being written, each with the input files it reads, as `input:shard` */
+	private readonly lanes = new Map<Lane, ReadonlySet<string>>();
+	/** of an earlier run, by shard */
+	private readonly begun = new Map<number, Lane>();
+	private readonly opened = new Set<Lane>();
 	private readonly running = new Set<Promise<void>>();
-	readonly seconds = { read: 0, write: 0 };
 	private readonly waiting: number[];
 	private readonly shards: WrittenFile[] = [];
 	private readonly tally = new Tally();
-	private writtenBytes = 0;
+	private writtenBytes: number;
 	private failed = false;
 	private failure: unknown;
 
 	constructor(
 		plan: MergePlan,
 		sources: readonly (readonly ByteSource[])[],
-		fills: readonly ByteSource[],
-		staging: Staging,
+		ground: Ground,
 		engine: Engine,
 		options: RunOptions,
 	) {
 		this.plan = plan;
-		this.sources = [...sources, fills];
-		this.staging = staging;
+		this.sources = sources;
+		this.ground = ground;
 		this.engine = engine;
 		this.options = options;
 		this.totalBytes = plan.shards.reduce((sum, s) => sum + s.byteLength, 0);
-		this.waiting = [...plan.shards.keys()];
+		const { whole, begun, claims, byteLength } = ground.reused;
+		this.waiting = [...plan.shards.keys()].filter((i) => !whole.has(i));
+		for (const [shardIndex, file] of whole) this.shards[shardIndex] = file;
+		for (const opened of begun.values()) {
+			const lane = new Lane(opened, engine.options.syncBytes);
+			this.begun.set(opened.shardIndex, lane);
+			this.opened.add(lane);
+		}
+		for (const { counts } of claims) this.tally.add(counts);
+		this.writtenBytes = byteLength;
 		const digests = new InputDigests(
 			...([engine, plan, sources, options.inputSums] as const),
 		);
 		this.digests = digests.isEmpty ? null : digests;
-		const most = engine.slots.slotBytes / 3;
+		const { syncBytes } = engine.options;
+		const most = Math.min(engine.slots.slotBytes / 3, syncBytes / 2);
 		this.pace = new Pace({
 			first: FIRST_SLICE_BYTES,
 			least: Math.min(LEAST_SLICE_BYTES, alignDown(most)),
@@ -145,21 +150,22 @@ class Run {
 		});
 	}
 
-	async run(): Promise<RunResult> {
-		const { slots } = this.engine;
+	async run(fills: readonly ByteSource[]): Promise<RunResult> {
+		const { engine, plan } = this;
+		const runner = new SliceRunner(plan, [...this.sources, fills], engine);
 		try {
 			for await (const issued of this.issue()) {
-				const slot = await slots.take();
+				const slot = await engine.slots.take();
+				const run = this.failed
+					? Promise.resolve()
+					: runner.run(issued, slot).then(() => this.ran(issued, runner));
+				this.follow(run.finally(() => engine.slots.give(slot)));
 				if (this.failed) break;
-				this.follow(
-					this.runSlice(issued, slot).finally(() => slots.give(slot)),
-				);
 			}
 		} catch (error) {
 			this.fail(error);
 		}
 		while (this.running.size > 0) await Promise.all(this.running);
-		for (const { file } of this.opened) await file.abandon();
 		if (this.failed) throw this.failure;
 		const { nonFinite, unrestored, sums } = this.tally;
 		return {
@@ -167,9 +173,14 @@ class Run {
 			inputSums: (await this.digests?.finish()) ?? null,
 			nonFinite,
 			unrestored,
-			sum: this.plan.sum && addSums(this.plan.sum, sums),
-			seconds: this.seconds,
+			sum: plan.sum && addSums(plan.sum, sums),
+			seconds: runner.seconds,
 		};
+	}
+
+	/** Close all files, whether whole or not. */
+	async close(): Promise<void> {
+		for (const lane of this.opened) await lane.abandon(this.ground);
 	}
 
 	/** Remember work that goes on meanwhile; the first failure is the run's. */
@@ -190,14 +201,14 @@ class Run {
 		const { pace, digests, lanes } = this;
 		while (lanes.size > 0 || this.waiting.length > 0) {
 			await this.openLanes();
-			for (const lane of lanes) {
+			for (const lane of lanes.keys()) {
 				const { sliceBytes } = pace;
-				const slice = lane.cutter.next(sliceBytes, this.engine.slots.slotBytes);
+				const slice = lane.next(sliceBytes, this.engine.slots.slotBytes);
 				if (digests)
 					for (const early of digests.catchUp(slice, sliceBytes))
 						yield this.place(early, null);
-				if (lane.cutter.isDone) lanes.delete(lane);
-				yield this.place(slice, lane);
+				if (lane.isIssued) lanes.delete(lane);
+				yield this.place(slice, { lane, issued: lane.issue(slice) });
 			}
 		}
 		if (digests)
@@ -212,145 +223,62 @@ class Run {
 			if (this.lanes.size >= most) return;
 			const shard = this.plan.shards[shardIndex] as OutputShard;
 			const inputs = inputsOf(shard);
-			const open = [...this.lanes].flatMap((lane) => [...lane.inputs]);
+			const open = [...this.lanes.values()].flatMap((names) => [...names]);
 			if (this.digests && open.some((name) => inputs.has(name))) continue;
 			this.waiting.splice(this.waiting.indexOf(shardIndex), 1);
-			const { fileName } = shard;
-			const { directIo } = this.engine.options;
-			const lane: Lane = {
-				...{ shardIndex, inputs, writtenBytes: 0 },
-				cutter: new ShardCutter(shard),
-				file: await this.staging.create(fileName, directIo),
-				digest: this.engine.openDigest(),
-			};
-			this.lanes.add(lane);
-			this.opened.push(lane);
+			const lane =
+				this.begun.get(shardIndex) ?? (await this.begin(shardIndex, shard));
+			this.lanes.set(lane, inputs);
 		}
 	}
 
-	/** Take the slice's places in all checksums, in the order of issue. */
-	private place(slice: Slice, lane: Lane | null): Issued {
-		return {
-			...{ slice, lane },
-			outPlace: lane?.digest.takePlace() ?? null,
-			hashedReads: slice.reads.map(
-				(read) => this.digests?.takePlaces(read) ?? [],
-			),
-		};
+	private async begin(shardIndex: number, shard: OutputShard): Promise<Lane> {
+		const { directIo, syncBytes } = this.engine.options;
+		const file = await this.ground.staging.create(shard.fileName, directIo);
+		const digest = this.engine.openDigest();
+		const opened = { shardIndex, shard, file, digest, fileOffset: 0 };
+		const lane = new Lane(opened, syncBytes);
+		this.opened.add(lane);
+		return lane;
 	}
 
-	private async runSlice(issued: Issued, slot: Slot): Promise<void> {
-		const { slice, lane, outPlace, hashedReads } = issued;
-		try {
-			const { signal } = this.engine.options;
-			throwIfAborted(signal, lane?.cutter.shard.fileName ?? "checksums");
-			await this.read(slice, slot);
-			const inputs = this.hashReads(issued, slot);
-			inputs.catch(() => {}); // told where it is awaited
-			if (slice.write && lane && outPlace) {
-				await this.make(slice, slot);
-				const { fileOffset, byteLength } = slice.write;
-				await Promise.all([
-					outPlace.hash(slot.byteOffset, byteLength),
-					this.timed("write", () =>
-						lane.file.write(fileOffset, slot.view(0, byteLength)),
-					),
-				]);
-			}
-			await inputs;
-		} finally {
-			outPlace?.skip();
-			for (const { place } of hashedReads.flat()) place.skip();
-		}
-		this.pace.done(slice.write?.byteLength ?? 0);
-		if (lane && slice.write) this.written(lane, slice.write.byteLength);
-	}
-
-	private async read(slice: Slice, slot: Slot): Promise<void> {
-		await this.timed("read", () =>
-			Promise.all(
-				slice.reads.map(
-					({ input, shard, fileOffset, byteLength, slotOffset }) => {
-						const source = this.sources[input]?.[shard];
-						if (!source)
-							throw new RangeError(`no source ${shard} of input ${input}`);
-						// Widened reads may reach beyond the end.
-						const end = source.readableLength ?? source.byteLength;
-						const length = Math.min(byteLength, end - fileOffset);
-						return source.read(fileOffset, slot.view(slotOffset, length));
-					},
-				),
-			),
+	/** Take the slice's places in the inputs' checksums, in the order of issue. */
+	private place(slice: Slice, output: Issued["output"]): Issued {
+		const hashedReads = slice.reads.map(
+			(read) => this.digests?.takePlaces(read) ?? [],
 		);
+		return { slice, output, hashedReads };
 	}
 
-	private async hashReads(
-		{ slice, hashedReads }: Issued,
-		slot: Slot,
-	): Promise<void> {
-		await Promise.all(
-			slice.reads.flatMap(({ slotOffset }, i) =>
-				(hashedReads[i] ?? []).map(({ place, byteOffset, byteLength }) =>
-					place.hash(slot.byteOffset + slotOffset + byteOffset, byteLength),
-				),
-			),
-		);
-	}
-
-	private async make({ literals, parts }: Slice, slot: Slot): Promise<void> {
-		for (const { slotOffset, bytes } of literals)
-			slot.view(slotOffset, bytes.length).set(bytes);
-		if (parts.length === 0) return;
-		const { crew } = this.engine;
-		const { byteOffset: slotOffset } = slot;
-		const sum = this.plan.sum !== null;
-		const step = { kind: "add", slotOffset, parts, sum } as const;
-		this.tally.add(await crew.perform(step));
-	}
-
-	private written(lane: Lane, byteLength: number): void {
-		const { shard } = lane.cutter;
-		lane.writtenBytes += byteLength;
+	private ran({ output }: Issued, runner: SliceRunner): void {
+		if (output === null) return;
+		const { lane, issued } = output;
+		const { byteLength } = issued.slice.write;
+		this.pace.done(byteLength);
 		this.writtenBytes += byteLength;
+		const mayClaim = lane.written(issued);
+		this.tell(lane);
+		if (mayClaim) this.follow(runner.timed("write", () => this.claim(lane)));
+	}
+
+	private async claim(lane: Lane): Promise<void> {
+		const whole = await lane.claim(this.ground, (counts) => {
+			this.tally.add(counts);
+			this.tell(lane);
+		});
+		if (whole !== null) this.shards[lane.shardIndex] = whole;
+	}
+
+	private tell({ shardIndex, shard, writtenBytes }: Lane): void {
 		this.options.onProgress?.({
-			shardIndex: lane.shardIndex,
-			shardCount: this.plan.shards.length,
+			...{ shardIndex, shardCount: this.plan.shards.length },
 			shardFileName: shard.fileName,
-			shardWrittenBytes: lane.writtenBytes,
+			shardWrittenBytes: writtenBytes,
 			shardBytes: shard.byteLength,
 			writtenBytes: this.writtenBytes,
 			totalBytes: this.totalBytes,
+			safeBytes: this.ground.journal.safeBytes,
 		});
-		if (lane.writtenBytes === shard.byteLength) this.follow(this.finish(lane));
-	}
-
-	private async finish({ shardIndex, cutter, file, digest }: Lane) {
-		const { fileName, byteLength, sha256: expected } = cutter.shard;
-		const [sha256] = await Promise.all([
-			digest.finish(),
-			this.timed("write", () => file.finish()),
-		]);
-		if (expected !== null && sha256 !== expected)
-			throw new VerificationError({
-				where: fileName,
-				what: "the result is not what its publisher made, so nothing was published",
-				expected: `SHA-256 ${expected}`,
-				found: sha256,
-				remedy: "Is it the right base, and are both files whole?",
-			});
-		this.shards[shardIndex] = { fileName, byteLength, sha256 };
-	}
-
-	private async timed<T>(
-		stage: "read" | "write",
-		work: () => Promise<T>,
-	): Promise<T> {
-		const started = performance.now();
-		try {
-			return await work();
-		} finally {
-			this.seconds[stage] += (performance.now() - started) / 1000;
-		}
 	}
 }
 

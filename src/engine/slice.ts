@@ -23,6 +23,11 @@ export interface Slice {
 	write: { fileOffset: number; byteLength: number } | null;
 }
 
+/** A slice that makes bytes of an output file. */
+export interface OutputSlice extends Slice {
+	write: NonNullable<Slice["write"]>;
+}
+
 /** Bytes of one input that lie together in its file and in the slot. */
 export interface Read extends Span {
 	slotOffset: number;
@@ -67,8 +72,10 @@ export class ShardCutter {
 	/** the first segment that is not written whole yet */
 	private first = 0;
 
-	constructor(shard: OutputShard) {
+	/** @param fileOffset  where to begin, such as a slice before has ended */
+	constructor(shard: OutputShard, fileOffset = 0) {
 		this.shard = shard;
+		this.pass(fileOffset);
 		this.header =
 			shard.header === null ? new Uint8Array() : headerBytes(shard.header);
 	}
@@ -84,7 +91,7 @@ export class ShardCutter {
 	 *                    or where the operands would not fit
 	 * @param slotBytes   room for output and operands
 	 */
-	next(sliceBytes: number, slotBytes: number): Slice {
+	next(sliceBytes: number, slotBytes: number): OutputSlice {
 		const left = this.shard.byteLength - this.fileOffset;
 		let wanted = sliceBytes;
 		let cut = this.cut(Math.min(wanted, left));
@@ -92,14 +99,17 @@ export class ShardCutter {
 			wanted = alignUp(wanted / 2, DIRECT_ALIGNMENT);
 			cut = this.cut(Math.min(wanted, left));
 		}
-		const { byteLength } = cut.slice.write;
-		this.fileOffset += byteLength;
+		this.pass(this.fileOffset + cut.slice.write.byteLength);
+		return cut.slice;
+	}
+
+	private pass(fileOffset: number): void {
+		this.fileOffset = fileOffset;
 		while (this.first < this.shard.segments.length) {
 			const segment = this.segment(this.first);
 			if (segment.fileOffset + segment.byteLength > this.fileOffset) break;
 			this.first++;
 		}
-		return cut.slice;
 	}
 
 	private cut(byteLength: number) {

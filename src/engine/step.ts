@@ -1,14 +1,14 @@
 import { createHash, type Hash } from "node:crypto";
-import type { AddCounts, Kernel } from "../kernel/kernel.ts";
+import type { Kernel } from "../kernel/kernel.ts";
 import {
 	countUnrestored,
 	createRestorationScratch,
 	type RestorationScratch,
-	type Unrestored,
 } from "../kernel/restoration.ts";
 import { sumElements } from "../kernel/sum-elements.ts";
 import { xorBytes } from "../kernel/xor.ts";
 import type { Part, Place } from "./slice.ts";
+import type { Counts } from "./tally.ts";
 
 /** A piece of work for one thread, on bytes that lie in the shared slots. */
 export type Step =
@@ -20,7 +20,8 @@ export type Step =
 			sum: boolean;
 	  }
 	| HashStep
-	| { kind: "finish"; digest: number };
+	/** tell the SHA-256 of the bytes so far, and at the end of the file be rid of it */
+	| { kind: "peek" | "finish"; digest: number };
 
 /** The next bytes of a file; all of a file's go to one thread. */
 export interface HashStep {
@@ -45,14 +46,9 @@ export interface CrcStretch {
 	ends: { where: string; crc32: number } | null;
 }
 
-export interface StepResult {
-	/** of the adds, tensors with results that are not finite */
-	nonFinite: { tensor: string; counts: AddCounts }[];
-	/** of the adds that are checked, tensors with elements that the merge would not give back */
-	unrestored: { tensor: string; counts: Unrestored }[];
-	/** of the adds, where asked for: the elements of each, added up */
-	sums: { tensor: string; sum: number }[];
-	/** of "finish": SHA-256 in hex */
+/** `Counts` are of the adds. */
+export interface StepResult extends Counts {
+	/** of "peek" and "finish": SHA-256 in hex */
 	sha256: string;
 	/** of "hash": ranges whose bytes have another CRC-32 than they must */
 	corrupt: { where: string; expected: number; found: number }[];
@@ -85,6 +81,9 @@ export class StepRunner {
 				break;
 			case "hash":
 				result.corrupt = this.hash(step);
+				break;
+			case "peek":
+				result.sha256 = this.hashOf(step.digest).copy().digest("hex");
 				break;
 			case "finish":
 				result.sha256 = this.hashOf(step.digest).digest("hex");

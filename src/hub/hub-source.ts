@@ -17,7 +17,7 @@ export function openHubSource(
 	const { byteLength } = file;
 	const where = describeSubject({ ...file, revision: file.commit });
 	return {
-		...{ path: where, byteLength },
+		...{ path: where, byteLength, identity: file.commit },
 		async read(fileOffset, into) {
 			const end = fileOffset + into.length;
 			if (end > byteLength)

@@ -8,6 +8,8 @@ import { toLocalIoError } from "./system-error.ts";
 /** A local file, open for reading, that can say whether it is still the file that was opened. */
 export interface FileSource extends ByteSource {
 	readonly path: string;
+	/** tells it from any other file of its machine, and from itself after a change */
+	readonly identity: string;
 	/**
 	 * Choose how the file is read from now on; by evidence where `auto`.
 	 *
@@ -45,8 +47,9 @@ const READ_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 interface Identity {
 	isFile: boolean;
 	byteLength: number;
-	/** device, inode, size, modification and change time */
+	/** inode, size, modification and change time */
 	text: string;
+	device: bigint;
 }
 
 async function identify(handle: FileHandle): Promise<Identity> {
@@ -54,7 +57,9 @@ async function identify(handle: FileHandle): Promise<Identity> {
 	return {
 		isFile: stat.isFile(),
 		byteLength: Number(stat.size),
-		text: [stat.dev, stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join(":"),
+		// The number of its device may be another after each start of the machine.
+		text: [stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join(":"),
+		device: stat.dev,
 	};
 }
 
@@ -62,12 +67,14 @@ class LocalFileSource implements FileSource {
 	readonly path: string;
 	readonly byteLength: number;
 	private readonly file: OpenFile;
-	private readonly identity: Identity;
+	readonly identity: string;
+	private readonly device: bigint;
 
 	constructor(path: string, handle: FileHandle, identity: Identity) {
 		this.path = path;
 		this.file = new OpenFile(handle);
-		this.identity = identity;
+		this.identity = identity.text;
+		this.device = identity.device;
 		this.byteLength = identity.byteLength;
 	}
 
@@ -104,7 +111,7 @@ class LocalFileSource implements FileSource {
 
 	async checkUnchanged(): Promise<void> {
 		const now = await identify(this.file.buffered);
-		if (now.text !== this.identity.text)
+		if (now.text !== this.identity || now.device !== this.device)
 			throw new SourceChangedError({
 				where: this.path,
 				what: "the file changed while it was read",

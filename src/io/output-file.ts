@@ -1,6 +1,5 @@
-import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
-import { type DirectIo, isLocalDisk, OpenFile } from "./direct-io.ts";
+import type { DirectIo } from "./direct-io.ts";
+import type { FileSystem, StoredFile } from "./file-system.ts";
 import { toLocalIoError } from "./system-error.ts";
 
 /** A file of the output, complete and durable. */
@@ -10,71 +9,108 @@ export interface WrittenFile {
 	sha256: string;
 }
 
-/** A file that is made once, in pieces of any order, and then made durable. */
+/** A file that is made in pieces of any order, and made durable now and then and in the end. */
 export class OutputFile {
-	private readonly path: string;
-	private readonly file: OpenFile;
+	readonly path: string;
+	private readonly file: StoredFile;
 
-	private constructor(path: string, handle: FileHandle) {
+	private constructor(path: string, file: StoredFile) {
 		this.path = path;
-		this.file = new OpenFile(handle);
+		this.file = file;
 	}
 
 	/**
 	 * Create a file that does not exist yet; a link in its place is not followed. Its length is not set before
 	 * it is written: writes into the hole that would make were slower by a sixth than writes that lengthen it.
 	 */
-	static async create(
+	static create(
+		files: FileSystem,
 		path: string,
 		directIo: DirectIo = "off",
 	): Promise<OutputFile> {
-		const handle = await open(path, "wx", 0o644).catch((error) => {
-			throw toLocalIoError(error, path, "creating");
+		return OutputFile.opened(path, "creating", files.create(path, directIo));
+	}
+
+	/** Open a file that is there, to read it and go on with it. */
+	static open(
+		files: FileSystem,
+		path: string,
+		directIo: DirectIo = "off",
+	): Promise<OutputFile> {
+		return OutputFile.opened(path, "opening", files.open(path, directIo));
+	}
+
+	private static async opened(
+		path: string,
+		what: string,
+		opening: Promise<StoredFile>,
+	): Promise<OutputFile> {
+		const file = await opening.catch((error) => {
+			throw toLocalIoError(error, path, what);
 		});
-		const output = new OutputFile(path, handle);
-		try {
-			if (
-				directIo === "on" ||
-				(directIo === "auto" && (await isLocalDisk(path)))
-			)
-				await output.file.bypassCache(path, constants.O_WRONLY);
-			return output;
-		} catch (error) {
-			await output.abandon();
-			throw toLocalIoError(error, path, "creating");
-		}
+		return new OutputFile(path, file);
+	}
+
+	/** Fill `into` from the offset on. @throws {RangeError} where the file ends before */
+	async read(fileOffset: number, into: Uint8Array): Promise<void> {
+		await this.whole("reading", into, (at, rest) =>
+			this.file.read(fileOffset + at, rest),
+		);
 	}
 
 	/** Write `bytes`, which may be used again once this resolves. */
 	async write(fileOffset: number, bytes: Uint8Array): Promise<void> {
-		const done = await this.file
-			.transfer(fileOffset, bytes, async (handle, rest, at) => {
-				const { bytesWritten } = await handle.write(rest, 0, rest.length, at);
-				return bytesWritten;
-			})
-			.catch((error) => {
-				throw toLocalIoError(error, this.path, "writing");
-			});
-		if (done < bytes.length)
-			throw new RangeError(`${this.path}: wrote ${done} of ${bytes.length}`);
+		await this.whole("writing", bytes, (at, rest) =>
+			this.file.write(fileOffset + at, rest),
+		);
 	}
 
-	/** Make the file durable and close it. */
-	async finish(): Promise<void> {
-		try {
-			await this.file.buffered.sync();
-		} catch (error) {
-			// Never tried again: after a failed fsync the pages count as clean although they are not.
-			await this.abandon();
-			throw toLocalIoError(error, this.path, "flushing");
-		}
-		await this.file.close().catch((error) => {
-			throw toLocalIoError(error, this.path, "closing");
-		});
+	byteLength(): Promise<number> {
+		return this.tried("looking at it", this.file.byteLength());
 	}
 
-	/** Close without any promise about the content. */
+	/** Forget what lies behind. */
+	truncate(byteLength: number): Promise<void> {
+		return this.tried("shortening", this.file.truncate(byteLength));
+	}
+
+	/** Make all that is written durable. */
+	async sync(): Promise<void> {
+		// Never tried again: after a failed fsync the pages count as clean although they are not.
+		await this.tried("flushing", this.file.sync());
+	}
+
+	async close(): Promise<void> {
+		await this.tried("closing", this.file.close());
+	}
+
+	/** Close without any promise about the content; any number of times. */
 	async abandon(): Promise<void> {
 		await this.file.close().catch(() => {});
+	}
+
+	/** Repeat a call that may move fewer bytes than it was asked to. */
+	private async whole(
+		what: string,
+		bytes: Uint8Array,
+		call: (at: number, rest: Uint8Array) => Promise<number>,
+	): Promise<void> {
+		for (let done = 0; done < bytes.length; ) {
+			const rest = done === 0 ? bytes : bytes.subarray(done);
+			const moved = await this.tried(what, call(done, rest));
+			if (moved === 0)
+				throw new RangeError(
+					`${this.path}: ${what} stopped after ${done} of ${bytes.length} bytes`,
+				);
+			done += moved;
+		}
+	}
+
+	private async tried<T>(what: string, work: Promise<T>): Promise<T> {
+		try {
+			return await work;
+		} catch (error) {
+			throw toLocalIoError(error, this.path, what);
+		}
 	}
 }

@@ -1,74 +1,205 @@
 import { createHash } from "node:crypto";
-import {
-	mkdir,
-	open,
-	readdir,
-	readFile,
-	rename,
-	rm,
-	rmdir,
-	writeFile,
-} from "node:fs/promises";
-import { hostname } from "node:os";
 import path from "node:path";
-import { OutputConflictError } from "../errors.ts";
 import type { DirectIo } from "./direct-io.ts";
+import type { FileSystem } from "./file-system.ts";
+import {
+	listIfThere,
+	removeIfThere,
+	removeTree,
+	syncFolder,
+} from "./folders.ts";
 import { OutputFile, type WrittenFile } from "./output-file.ts";
+import { lookAtOutput, outputExists, stagingPath } from "./output-place.ts";
 import { systemErrorCode, toLocalIoError } from "./system-error.ts";
+import {
+	inUse,
+	mergedName,
+	OWNER_FILE_NAME,
+	type Place,
+	refuseUnlessAbandoned,
+	strange,
+	takeMerged,
+	takeOwnership,
+} from "./take-over.ts";
 
-const OWNER_FILE_NAME = "owner.json";
+/** Files that the staging folder has beside those of the output. */
+export type Note = "plan.json" | "journal";
+
+/** Of a file of the output that is not whole yet. */
+const PART_SUFFIX = ".merge-delta-part";
+const MAX_NOTE_BYTES = 2 ** 28;
+
+/** A file of the output on its way. */
+export interface StagedFile {
+	fileName: string;
+	isWhole: boolean;
+}
 
 /**
- * A folder beside the output in which it grows, out of sight until it is complete:
- * `<out>.merge-delta/` holds the owner's note and `merged/`, which becomes `<out>` by one rename.
+ * A folder beside the output in which it grows, out of sight until it is complete. `<out>.merge-delta/` holds the
+ * owner's note, `plan.json`, the journal, and `merged.<owner>/`, which becomes `<out>` by one rename.
+ *
+ * The name of that folder is what makes an owner: whoever takes over a folder renames it, so that a process
+ * which wrongly counts as dead can publish nothing any more. The owner's note only saves the second the work.
  */
 export class Staging {
+	readonly root: string;
+	/** whether nothing was there before */
+	readonly isNew: boolean;
+	/** false once the file system would not make a folder durable */
+	syncsFolders = true;
 	private readonly out: string;
-	private readonly root: string;
+	private readonly files: FileSystem;
 	private readonly merged: string;
+	/** names that a loss of power may take */
+	private readonly unsynced: Set<string>;
+	private synced: Promise<void> = Promise.resolve();
+	private mergedIsThere: boolean;
 
-	private constructor(out: string) {
-		this.out = out;
-		this.root = stagingPath(out);
-		this.merged = path.join(this.root, "merged");
+	private constructor(place: Place, isNew: boolean, mergedIsThere: boolean) {
+		this.out = path.resolve(place.out);
+		this.files = place.files;
+		this.root = stagingPath(place.out);
+		this.merged = path.join(this.root, mergedName(place.self));
+		this.isNew = isNew;
+		this.mergedIsThere = mergedIsThere;
+		this.unsynced = new Set([this.root, path.dirname(this.root)]);
 	}
 
 	/**
-	 * Make the staging folder of an output, replacing one whose process is gone.
+	 * Make the staging folder of an output, or take over one whose process is gone. Must be released.
 	 *
-	 * @throws {OutputConflictError} where another process may be using it, or it is not ours
+	 * @throws {OutputConflictError} where another process may be using it, or not all of it is ours
 	 */
-	static async open(out: string): Promise<Staging> {
-		const staging = new Staging(path.resolve(out));
-		await makeFolder(staging.root, async () => {
-			await refuseUnlessAbandoned(staging.root);
-			await rm(staging.root, { recursive: true });
-		});
+	static async open(place: Place): Promise<Staging> {
+		const root = stagingPath(place.out);
+		const { files } = place;
+		let isOwned = false;
 		try {
-			await writeFile(
-				path.join(staging.root, OWNER_FILE_NAME),
-				JSON.stringify({ pid: process.pid, host: hostname() }),
-				{ flag: "wx" },
-			);
-			await mkdir(staging.merged);
+			const entries = await listIfThere(files, root);
+			if (entries === null) await files.makeFolder(root);
+			else await refuseUnlessAbandoned(place, root, entries);
+			await takeOwnership(place, root, entries ?? []);
+			isOwned = true;
+			const merged = await takeMerged(place, root, entries ?? []);
+			return new Staging(place, entries === null, merged);
 		} catch (error) {
-			throw toLocalIoError(error, staging.root, "creating");
+			if (isOwned)
+				await files
+					.removeFile(path.join(root, OWNER_FILE_NAME))
+					.catch(() => {});
+			if (systemErrorCode(error) === "EEXIST") throw inUse(root, error);
+			throw toLocalIoError(error, root, "taking");
 		}
-		return staging;
 	}
 
-	/** Begin a file of the output, which must be finished or abandoned. */
-	async create(fileName: string, directIo: DirectIo): Promise<OutputFile> {
-		const file = path.join(this.merged, fileName);
-		return OutputFile.create(file, directIo);
+	/** Whether the files of an output are here, as far as they were written. */
+	get hasMerged(): boolean {
+		return this.mergedIsThere;
 	}
 
-	/** Make a whole file of the output from its pieces, durable once this resolves. */
+	/** Make room for the files of an output, with nothing in it. */
+	async begin(): Promise<void> {
+		for (const note of ["journal", "plan.json"] as const)
+			await removeIfThere(this.files, path.join(this.root, note));
+		if (this.mergedIsThere) {
+			await removeTree(this.files, this.merged);
+			// Or a loss of power could bring it back beside the new one.
+			await syncFolder(this.files, this.root);
+		}
+		await this.attempt("creating", this.merged, () =>
+			this.files.makeFolder(this.merged),
+		);
+		this.mergedIsThere = true;
+	}
+
+	/** @returns null where there is none */
+	async readNote(note: Note): Promise<Uint8Array | null> {
+		const file = path.join(this.root, note);
+		const entries = await this.attempt("listing", this.root, () =>
+			this.files.list(this.root),
+		);
+		if (!entries.some(({ name }) => name === note)) return null;
+		const opened = await OutputFile.open(this.files, file);
+		try {
+			const byteLength = await opened.byteLength();
+			const bytes = new Uint8Array(Math.min(byteLength, MAX_NOTE_BYTES));
+			await opened.read(0, bytes);
+			return bytes;
+		} finally {
+			await opened.abandon();
+		}
+	}
+
+	/** Make a note durable, its name excepted. @returns the note, open to be written on. Must be closed */
+	async writeNote(note: Note, bytes: Uint8Array): Promise<OutputFile> {
+		const file = path.join(this.root, note);
+		await removeIfThere(this.files, `${file}.tmp`);
+		const opened = await OutputFile.create(this.files, `${file}.tmp`);
+		try {
+			await opened.write(0, bytes);
+			await opened.sync();
+			await this.rename(`${file}.tmp`, file);
+			return opened;
+		} catch (error) {
+			await opened.abandon();
+			throw error;
+		}
+	}
+
+	/**
+	 * The files of the output that are here, whole or in part; of one name there may be both.
+	 *
+	 * @param known  the names of all that the output will have
+	 * @throws {OutputConflictError} where there is another
+	 */
+	async list(known: ReadonlySet<string>): Promise<StagedFile[]> {
+		const entries = await this.attempt("listing", this.merged, () =>
+			this.files.list(this.merged),
+		);
+		return entries.map(({ name }) => {
+			const isWhole = !name.endsWith(PART_SUFFIX);
+			const fileName = isWhole ? name : name.slice(0, -PART_SUFFIX.length);
+			if (!known.has(fileName)) throw strange(path.join(this.merged, name));
+			return { fileName, isWhole };
+		});
+	}
+
+	/** Begin a file of the output; it counts as whole from `complete` on. Must be closed. */
+	async create(
+		fileName: string,
+		directIo: DirectIo = "off",
+	): Promise<OutputFile> {
+		const file = this.pathOf({ fileName, isWhole: false });
+		const opened = await OutputFile.create(this.files, file, directIo);
+		this.unsynced.add(this.merged);
+		return opened;
+	}
+
+	/** Open a file of the output that is here. Must be closed. */
+	open(staged: StagedFile, directIo: DirectIo): Promise<OutputFile> {
+		return OutputFile.open(this.files, this.pathOf(staged), directIo);
+	}
+
+	/** Say that a file is whole; its bytes are durable. */
+	async complete(fileName: string): Promise<void> {
+		const [part, whole] = [false, true].map((isWhole) =>
+			this.pathOf({ fileName, isWhole }),
+		) as [string, string];
+		await this.rename(part, whole);
+		this.unsynced.add(this.merged);
+	}
+
+	async remove(staged: StagedFile): Promise<void> {
+		await removeIfThere(this.files, this.pathOf(staged));
+	}
+
+	/** Make a whole file of the output from its pieces, durable once this resolves, its name excepted. */
 	async write(
 		fileName: string,
 		pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 	): Promise<WrittenFile> {
-		const file = await OutputFile.create(path.join(this.merged, fileName));
+		const file = await this.create(fileName);
 		const hash = createHash("sha256");
 		let byteLength = 0;
 		try {
@@ -77,132 +208,96 @@ export class Staging {
 				hash.update(bytes);
 				byteLength += bytes.length;
 			}
-			await file.finish();
-		} finally {
+			await file.sync();
+			await file.close();
+		} catch (error) {
 			await file.abandon();
+			throw error;
 		}
+		await this.complete(fileName);
 		return { fileName, byteLength, sha256: hash.digest("hex") };
 	}
 
+	/** Make the names of all that was created or renamed durable, as far as the file system can. */
+	syncNames(): Promise<void> {
+		this.synced = this.synced.then(() => this.syncUnsynced());
+		return this.synced;
+	}
+
+	private async syncUnsynced(): Promise<void> {
+		for (const folder of [...this.unsynced]) {
+			this.unsynced.delete(folder);
+			if (!(await syncFolder(this.files, folder))) this.syncsFolders = false;
+		}
+	}
+
 	/**
-	 * Make the output appear, whole, under its name.
+	 * Make the output appear, whole, under its name; its files must be exactly these.
 	 *
+	 * @param old  where a folder that stands there is moved; null: none may
 	 * @throws {OutputConflictError} where something has appeared there in the meantime
 	 */
-	async publish(): Promise<void> {
-		await syncFolder(this.merged);
-		await rmdir(this.out).catch(() => {}); // an empty folder may stand there
-		await rename(this.merged, this.out).catch((error) => {
+	async publish(
+		fileNames: ReadonlySet<string>,
+		old: string | null,
+	): Promise<void> {
+		const { out, merged, files, root } = this;
+		for (const { fileName, isWhole } of await this.list(fileNames))
+			if (!isWhole) throw strange(path.join(merged, fileName));
+		this.unsynced.add(merged);
+		await this.syncNames();
+		const there = await lookAtOutput(files, out);
+		if (there === "empty") await files.removeFolder(out).catch(() => {});
+		if (there === "full" && old !== null) {
+			await this.rename(out, old);
+			// Before the next rename, which could otherwise outlive a loss of power alone.
+			await syncFolder(files, path.dirname(out));
+		}
+		await files.rename(merged, out).catch(async (error) => {
+			if (old !== null) await files.rename(old, out).catch(() => {});
 			const code = systemErrorCode(error) ?? "";
 			if (["ENOTEMPTY", "EEXIST", "ENOTDIR"].includes(code))
-				throw outputExists(this.out);
-			throw toLocalIoError(error, this.out, "publishing");
+				throw outputExists(out);
+			throw toLocalIoError(error, out, "publishing");
 		});
-		await syncFolder(path.dirname(this.out));
-		await this.discard();
+		this.mergedIsThere = false;
+		this.unsynced.add(path.dirname(out)).add(root);
+		await this.syncNames();
 	}
 
-	/** Delete the staging folder and all in it. */
+	/** Let others take over the folder, as it is. */
+	async release(): Promise<void> {
+		await removeIfThere(this.files, path.join(this.root, OWNER_FILE_NAME));
+	}
+
+	/** Delete the folder and all that is ours in it. */
 	async discard(): Promise<void> {
-		await rm(this.root, { recursive: true, force: true }).catch((error) => {
-			throw toLocalIoError(error, this.root, "removing");
-		});
-	}
-}
-
-export function stagingPath(out: string): string {
-	return `${path.resolve(out)}.merge-delta`;
-}
-
-/** @throws {OutputConflictError} unless `out` is absent or an empty folder */
-export async function checkOutputAbsent(out: string): Promise<void> {
-	const names = await readdir(out).catch((error) => {
-		const code = systemErrorCode(error);
-		if (code === "ENOENT") return [];
-		if (code === "ENOTDIR") throw outputExists(out);
-		throw toLocalIoError(error, out, "looking at the output");
-	});
-	if (names.length > 0) throw outputExists(out);
-}
-
-function outputExists(out: string): OutputConflictError {
-	return new OutputConflictError({
-		where: out,
-		what: "the output exists already",
-		remedy: "Name another folder, or move this one away",
-	});
-}
-
-async function makeFolder(
-	folder: string,
-	clear: () => Promise<void>,
-): Promise<void> {
-	try {
-		await mkdir(folder);
-	} catch (error) {
-		if (systemErrorCode(error) !== "EEXIST")
-			throw toLocalIoError(error, folder, "creating");
-		await clear();
-		await mkdir(folder).catch((second) => {
-			throw toLocalIoError(second, folder, "creating");
-		});
-	}
-}
-
-async function refuseUnlessAbandoned(root: string): Promise<void> {
-	const owner = await readOwner(root);
-	if (owner !== null && owner.host === hostname() && !isAlive(owner.pid))
-		return;
-	const names = await readdir(root).catch(() => [root]);
-	if (names.length === 0) return; // killed before it could say whose it is
-	throw new OutputConflictError({
-		where: root,
-		what:
-			owner === null
-				? "not a staging folder of a merge"
-				: `in use by process ${owner.pid} on ${owner.host}`,
-		remedy: `If no merge to this output is running, delete the folder and run again`,
-	});
-}
-
-async function readOwner(
-	root: string,
-): Promise<{ pid: number; host: string } | null> {
-	try {
-		const owner = JSON.parse(
-			await readFile(path.join(root, OWNER_FILE_NAME), "utf8"),
+		await removeTree(this.files, this.merged);
+		for (const note of ["journal", "plan.json"] as const)
+			for (const name of [note, `${note}.tmp`])
+				await removeIfThere(this.files, path.join(this.root, name));
+		await this.release();
+		await this.attempt("removing", this.root, () =>
+			this.files.removeFolder(this.root),
 		);
-		return typeof owner?.pid === "number" && typeof owner.host === "string"
-			? owner
-			: null;
-	} catch {
-		return null;
 	}
-}
 
-function isAlive(pid: number): boolean {
-	try {
-		process.kill(pid, 0);
-		return true;
-	} catch (error) {
-		return systemErrorCode(error) !== "ESRCH";
+	private pathOf({ fileName, isWhole }: StagedFile): string {
+		const name = isWhole ? fileName : fileName + PART_SUFFIX;
+		return path.join(this.merged, name);
 	}
-}
 
-/** Make a folder's entries durable, where the file system can. */
-async function syncFolder(folder: string): Promise<void> {
-	try {
-		const handle = await open(folder, "r");
-		try {
-			await handle.sync();
-		} finally {
-			await handle.close();
-		}
-	} catch (error) {
-		const code = systemErrorCode(error) ?? "";
-		// Windows and some network file systems have no such call.
-		if (["EINVAL", "ENOTSUP", "EPERM", "EISDIR", "EACCES"].includes(code))
-			return;
-		throw toLocalIoError(error, folder, "flushing");
+	private rename(from: string, to: string): Promise<void> {
+		return this.attempt("renaming", from, () => this.files.rename(from, to));
+	}
+
+	private async attempt<T>(
+		what: string,
+		where: string,
+		work: () => Promise<T>,
+	): Promise<T> {
+		return work().catch((error) => {
+			throw toLocalIoError(error, where, what);
+		});
 	}
 }

@@ -11,6 +11,7 @@ import {
 } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
+import { thisProcess } from "../../src/io/owner.ts";
 import { FIXTURES, run, scratchFolder } from "./run.ts";
 
 const LLAMA = path.join(FIXTURES, "llama-f16");
@@ -214,16 +215,17 @@ describe("the output's place", () => {
 	test("a staging folder of a dead process is replaced, one in use is not", async () => {
 		const out = path.join(await scratchFolder(), "out");
 		const staging = `${out}.merge-delta`;
-		const { hostname } = await import("node:os");
-		const own = (pid: number) =>
+		const self = await thisProcess();
+		const own = (owner: object) =>
 			writeFile(
 				path.join(staging, "owner.json"),
-				JSON.stringify({ pid, host: hostname() }),
+				JSON.stringify({ ...self, ...owner }),
 			);
 		await mkdir(staging);
-		await own(process.pid);
+		await own({});
 		expect((await merge(path.join(LLAMA, "base"), out)).exitCode).toBe(8);
-		await own(2 ** 30);
+		expect(await readdir(path.dirname(out))).toEqual(["out.merge-delta"]);
+		await own({ pid: 2 ** 30 });
 		expect((await merge(path.join(LLAMA, "base"), out)).exitCode).toBe(0);
 		expect(await readdir(path.dirname(out))).toEqual(["out"]);
 	});

@@ -81,15 +81,29 @@ test.runIf(process.platform === "linux")(
 	},
 );
 
-test("an abort stops the merge and leaves nothing", async () => {
+test("an abort leaves no output, and what is safe is not made again", async () => {
 	const { outFolder, ...models } = await twoModels(2 ** 23);
 	const controller = new AbortController();
 	const merging = merge({
-		...models,
-		signal: controller.signal,
-		onProgress: () => controller.abort(),
+		...{ ...models, syncBytes: 2 ** 20, signal: controller.signal },
+		onProgress: ({ safeBytes }) => {
+			if (safeBytes > 0) controller.abort();
+		},
 	});
-	await expect(merging).rejects.toThrow(InterruptedError);
+	const error = await merging.catch((error) => error);
+	expect(error).toBeInstanceOf(InterruptedError);
+	const [safe] = error.fault.details;
+	expect(safe).toMatch(/^\d+ of \d+ bytes are safe in .*out\.merge-delta: /);
+	expect(await readdir(outFolder)).toEqual(["out.merge-delta"]);
+	const { resumed } = await merge(models);
+	expect(resumed?.byteLength).toBe(Number.parseInt(safe, 10));
+	expect(await readdir(outFolder)).toEqual(["out"]);
+});
+
+test("an abort before anything is safe leaves nothing", async () => {
+	const { outFolder, ...models } = await twoModels(2 ** 20);
+	const signal = AbortSignal.abort();
+	await expect(merge({ ...models, signal })).rejects.toThrow(InterruptedError);
 	expect(await readdir(outFolder)).toEqual([]);
 });
 
@@ -153,7 +167,7 @@ test.runIf(process.platform !== "win32")(
 				child.on("exit", resolve),
 			);
 			expect(exitCode).toBe(code);
-			expect(await readdir(outFolder)).toEqual([]);
+			expect(await readdir(outFolder)).not.toContain("out");
 		}
 	},
 	60_000,

@@ -112,6 +112,7 @@ async function readWhole(bytes: Buffer): Promise<void> {
 function memoryFile(bytes: Buffer): FileSource {
 	return {
 		path: "pytorch_model.bin",
+		identity: "1",
 		byteLength: bytes.length,
 		async read(fileOffset, into) {
 			if (fileOffset < 0 || fileOffset + into.length > bytes.length)

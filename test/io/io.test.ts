@@ -19,8 +19,11 @@ import {
 } from "../../src/errors.ts";
 import { cameFromCache, DIRECT_IO, isCached } from "../../src/io/direct-io.ts";
 import { openFileSource } from "../../src/io/file-source.ts";
+import { LOCAL_FILES } from "../../src/io/file-system.ts";
 import { OutputFile } from "../../src/io/output-file.ts";
+import { thisProcess } from "../../src/io/owner.ts";
 import { Staging } from "../../src/io/staging.ts";
+import type { Place } from "../../src/io/take-over.ts";
 import { scratchFolder } from "../end-to-end/run.ts";
 
 const BYTES = randomBytes(5 * 2 ** 20);
@@ -129,22 +132,34 @@ describe("an output file", () => {
 			const name = path.join(await scratchFolder(), "f");
 			const bytes = alignedBytes(ODD_LENGTH);
 			bytes.set(BYTES.subarray(0, ODD_LENGTH));
-			const file = await OutputFile.create(name, directIo);
+			const file = await OutputFile.create(LOCAL_FILES, name, directIo);
 			const cuts = [0, 4096, 4096 + 100, 3 * 4096, 2 ** 20, ODD_LENGTH];
 			for (let i = cuts.length - 1; i > 0; i--) {
 				const [begin, end] = [cuts[i - 1], cuts[i]] as [number, number];
 				await file.write(begin, bytes.subarray(begin, end));
 			}
-			await file.finish();
+			await file.sync();
+			await file.close();
 			expect(Buffer.compare(await readFile(name), bytes)).toBe(0);
 		},
 	);
 });
 
 describe("staging", () => {
-	test("nothing appears before publishing, and all of it at once", async () => {
+	async function place(): Promise<Place> {
 		const out = path.join(await scratchFolder(), "out");
-		const staging = await Staging.open(out);
+		return { out, files: LOCAL_FILES, self: await thisProcess() };
+	}
+	async function begin(at: Place): Promise<Staging> {
+		const staging = await Staging.open(at);
+		await staging.begin();
+		return staging;
+	}
+
+	test("nothing appears before publishing, and all of it at once", async () => {
+		const at = await place();
+		const { out } = at;
+		const staging = await begin(at);
 		const file = await staging.write("f", [BYTES]);
 		expect(file).toEqual({
 			fileName: "f",
@@ -152,33 +167,50 @@ describe("staging", () => {
 			sha256: SHA256,
 		});
 		expect(await readdir(path.dirname(out))).toEqual(["out.merge-delta"]);
-		await staging.publish();
+		await staging.publish(new Set(["f"]), null);
+		await staging.discard();
 		expect(await readdir(path.dirname(out))).toEqual(["out"]);
 		expect(Buffer.compare(await readFile(path.join(out, "f")), BYTES)).toBe(0);
 	});
 
 	test("a file is never written twice", async () => {
-		const staging = await Staging.open(path.join(await scratchFolder(), "out"));
-		await staging.write("f", []);
-		await expect(staging.write("f", [])).rejects.toThrow(LocalIoError);
+		const staging = await begin(await place());
+		await staging.create("f");
+		await expect(staging.create("f")).rejects.toThrow(LocalIoError);
 		await staging.discard();
 	});
 
 	test("what appears at the output meanwhile is kept", async () => {
-		const out = path.join(await scratchFolder(), "out");
-		const staging = await Staging.open(out);
-		await mkdir(out);
-		await writeFile(path.join(out, "mine"), "precious");
-		await expect(staging.publish()).rejects.toThrow(OutputConflictError);
+		const at = await place();
+		const staging = await begin(at);
+		await mkdir(at.out);
+		await writeFile(path.join(at.out, "mine"), "precious");
+		const publishing = staging.publish(new Set(), null);
+		await expect(publishing).rejects.toThrow(OutputConflictError);
 		await staging.discard();
-		expect(await readdir(out)).toEqual(["mine"]);
+		expect(await readdir(at.out)).toEqual(["mine"]);
+	});
+
+	test("a file that is not of the output is neither published nor deleted", async () => {
+		const at = await place();
+		const staging = await begin(at);
+		const [merged] = (await readdir(staging.root)).filter((name) =>
+			name.startsWith("merged."),
+		);
+		const mine = path.join(staging.root, merged as string, "mine");
+		await writeFile(mine, "precious");
+		const publishing = staging.publish(new Set(["f"]), null);
+		await expect(publishing).rejects.toThrow(OutputConflictError);
+		expect(await readFile(mine, "utf8")).toBe("precious");
+		expect(await readdir(path.dirname(at.out))).toEqual(["out.merge-delta"]);
 	});
 
 	test("a folder that is no staging folder is left alone", async () => {
-		const out = path.join(await scratchFolder(), "out");
-		await mkdir(`${out}.merge-delta`);
-		await writeFile(path.join(`${out}.merge-delta`, "mine"), "precious");
-		await expect(Staging.open(out)).rejects.toThrow(OutputConflictError);
-		expect(await readdir(`${out}.merge-delta`)).toEqual(["mine"]);
+		const at = await place();
+		const root = `${at.out}.merge-delta`;
+		await mkdir(root);
+		await writeFile(path.join(root, "mine"), "precious");
+		await expect(Staging.open(at)).rejects.toThrow(OutputConflictError);
+		expect(await readdir(root)).toEqual(["mine"]);
 	});
 });

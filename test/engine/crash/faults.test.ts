@@ -1,0 +1,165 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { LocalIoError, MergeDeltaError } from "../../../src/errors.ts";
+import { diskBefore } from "./crash-test.ts";
+import { listTree } from "./disk.ts";
+import { type Operation, SimFs, type SimOptions } from "./sim-fs.ts";
+import { describeDisk, openTinyMerge, type TinyMerge } from "./tiny-merge.ts";
+
+let merge: TinyMerge;
+let expected = "";
+
+beforeAll(async () => {
+	const folder = await mkdtemp(path.join(tmpdir(), "merge-delta-"));
+	merge = await openTinyMerge(folder);
+	expected = describeDisk((await run(false)).sim.nodes);
+	return async () => {
+		await merge.close();
+		await rm(folder, { recursive: true });
+	};
+});
+
+async function run(
+	overwrite: boolean,
+	options: SimOptions = {},
+	nodes = diskBefore(overwrite),
+	boot = 1,
+) {
+	const sim = new SimFs(nodes, { seed: 1, ...options });
+	const ran = await merge.run(sim, boot, { overwrite }).then(
+		({ warnings }) => ({ warnings, error: null }),
+		(error) => ({ warnings: [], error }),
+	);
+	return { sim, ...ran };
+}
+
+/** A run with a fault; what it threw, and what the same command makes of what it left. */
+async function failAndGoOn(
+	overwrite: boolean,
+	fail: NonNullable<SimOptions["fail"]>,
+) {
+	const failed = await run(overwrite, { fail });
+	const left = describeDisk(failed.sim.nodes);
+	const isNew = expected
+		.split("\n")
+		.every((line) => left.split("\n").includes(line));
+	if (failed.error === null) {
+		expect(isNew).toBe(true);
+		if (left !== expected)
+			expect(failed.warnings.join()).toContain("could not be deleted");
+		return null;
+	}
+	expect(failed.error).toBeInstanceOf(LocalIoError);
+	const isOld = /^out(\.old-\w+)?\/file 8 /m.test(left);
+	// All of the old, all of the new, or nothing at all.
+	if (overwrite) expect(isOld || isNew).toBe(true);
+	else expect(isNew || !/^out\//m.test(left)).toBe(true);
+	const again = await run(overwrite, {}, failed.sim.nodes, 2);
+	expect(again.error).toBeNull();
+	expect(describeDisk(again.sim.nodes)).toBe(expected);
+	return failed.error;
+}
+
+/** Those that are tried for good, too. */
+const LASTING = new Set(["ENOSPC", "EIO", "EROFS"]);
+const CODES = ["ENOSPC", "EIO", "EDQUOT", "EFBIG", "EMFILE", "EROFS", "EXDEV"];
+
+describe.each([
+	["a new folder", false],
+	["a folder that is replaced", true],
+])("on the way to %s", (_, overwrite) => {
+	test.each(CODES)(
+		"cases 143–149, 151, 152, 166: %s at any operation, once or from then on, is exit code 6, and the same command goes on",
+		async (code) => {
+			const { sim } = await run(overwrite);
+			let failed = 0;
+			for (let k = 0; k < sim.operations; k++)
+				for (const isOnce of LASTING.has(code) ? [true, false] : [true]) {
+					const error = await failAndGoOn(overwrite, (_, index) =>
+						index === k || (index > k && !isOnce) ? code : null,
+					);
+					if (error !== null) failed++;
+				}
+			expect(failed).toBeGreaterThan(sim.operations / 2);
+		},
+		60_000,
+	);
+});
+
+test("case 147: a file whose fsync failed is not synced again, nor used", async () => {
+	const syncs: string[] = [];
+	const isShard = ({ what, file }: Operation) =>
+		what === "sync" && file.includes("model-00001");
+	const fail = (operation: Operation) => {
+		if (isShard(operation)) syncs.push(operation.file);
+		return isShard(operation) ? "EIO" : null;
+	};
+	const { sim, error } = await run(false, { fail });
+	expect(error).toBeInstanceOf(LocalIoError);
+	expect(error.message).toContain("flushing failed (EIO)");
+	expect(syncs).toHaveLength(1);
+	expect([...listTree(sim.nodes).keys()].join()).not.toContain("model-00001");
+});
+
+test("case 150: a file system that cannot sync folders is told of, and does", async () => {
+	for (const code of ["EINVAL", "ENOTSUP"]) {
+		const fail = ({ what }: Operation) => (what === "syncFolder" ? code : null);
+		const sim = new SimFs(diskBefore(false), { fail });
+		const { warnings } = await merge.run(sim, 1);
+		expect(warnings.join()).toContain("cannot make the names of files durable");
+		expect(describeDisk(sim.nodes)).toBe(expected);
+	}
+});
+
+test("case 154: a write that takes fewer bytes than it was given goes on", async () => {
+	const { sim, error } = await run(false, { shortWrites: true });
+	expect(error).toBeNull();
+	expect(describeDisk(sim.nodes)).toBe(expected);
+});
+
+test("case 143: a full disk says how much is safe, and the rest is all that is made then", async () => {
+	let written = 0;
+	const fail = ({ what, file }: Operation) =>
+		what === "write" && file.includes("model-") && ++written > 4
+			? "ENOSPC"
+			: null;
+	const { sim, error } = await run(false, { fail });
+	const [detail] = error.fault.details;
+	const safe = Number.parseInt(detail, 10);
+	expect(detail).toMatch(/^\d+ of \d+ bytes are safe in .*out\.merge-delta: /);
+	expect(safe).toBeGreaterThan(0);
+	const again = new SimFs(sim.nodes);
+	const { resumed } = await merge.run(again, 2);
+	expect(resumed?.byteLength).toBe(safe);
+	expect(describeDisk(again.nodes)).toBe(expected);
+});
+
+test("case 163: two processes that do not see each other's lock: no byte is wrong, and one of them is told", async () => {
+	let done = 0;
+	for (let seed = 0; seed < 40; seed++) {
+		let count = 0;
+		const runs: Promise<unknown>[] = [];
+		// Of another start of the machine, so that it takes the first for gone, wherever that is.
+		const watch = () => {
+			if (count++ === 2 * seed) runs.push(merge.run(sim, 2));
+		};
+		const sim = new SimFs(diskBefore(false), { seed, watch });
+		runs.push(merge.run(sim, 1));
+		await runs.at(-1)?.catch(() => {});
+		for (const each of await Promise.allSettled(runs)) {
+			if (each.status === "fulfilled") done++;
+			else expect(each.reason).toBeInstanceOf(MergeDeltaError);
+		}
+		const left = describeDisk(sim.nodes);
+		if (!/^out\//m.test(left)) {
+			const again = await run(false, {}, sim.nodes, 3);
+			expect(again.error).toBeNull();
+		}
+		const isOut = (line: string) => line.startsWith("out/");
+		const out = left.split("\n").filter(isOut);
+		if (out.length > 0) expect(out).toEqual(expected.split("\n"));
+	}
+	expect(done).toBeGreaterThan(10);
+});
