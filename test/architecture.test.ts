@@ -67,7 +67,7 @@ const OPERATIONS = [
 ];
 const PACKAGES: Record<string, readonly string[]> = {
 	cli: ["yargs", "cli-progress"],
-	hub: ["@huggingface/hub"],
+	hub: ["@huggingface/hub", "undici"],
 };
 /** Parts that do no input or output. */
 const PURE = ["errors", "tensor", "format", "delta"];

@@ -61,8 +61,15 @@ export class PartialBlob {
 		}
 	}
 
+	/** Add bytes; they are hashed while they are written. */
 	async write(bytes: Uint8Array): Promise<void> {
+		const written = this.store(bytes);
 		this.hash.update(bytes);
+		await written;
+		this.byteLength += bytes.length;
+	}
+
+	private async store(bytes: Uint8Array): Promise<void> {
 		for (let done = 0; done < bytes.length; ) {
 			const { bytesWritten } = await this.handle
 				.write(bytes, done, bytes.length - done, this.byteLength + done)
@@ -71,7 +78,6 @@ export class PartialBlob {
 				});
 			done += bytesWritten;
 		}
-		this.byteLength += bytes.length;
 	}
 
 	/** Once it is whole: null where its checksum is right, else what it is instead. */

@@ -1,6 +1,8 @@
+import { Readable } from "node:stream";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { NetworkError, UsageError } from "../../src/errors.ts";
 import { isPrivateHost } from "../../src/hub/address.ts";
+import { Connections } from "../../src/hub/connections.ts";
 import { listRemoteFiles, resolveCommit } from "../../src/hub/repository.ts";
 import { ask } from "../../src/hub/request.ts";
 import { PassingFailure } from "../../src/hub/retry.ts";
@@ -17,16 +19,15 @@ function answerBy(
 ) {
 	const asked: [url: string, authorization: string | null][] = [];
 	const stub = vi
-		.spyOn(globalThis, "fetch")
-		.mockImplementation(async (input, init) => {
-			const headers = new Headers(init?.headers);
-			asked.push([String(input), headers.get("authorization")]);
-			expect(init?.redirect).toBe("manual");
-			const { status = 200, location } = answers[String(input)] ?? {};
-			return new Response(null, {
+		.spyOn(Connections.prototype, "send")
+		.mockImplementation(async ({ href }, { headers }) => {
+			asked.push([href, headers.authorization ?? null]);
+			const { status = 200, location } = answers[href] ?? {};
+			return {
 				status,
-				headers: location === undefined ? {} : { location },
-			});
+				headers: new Headers(location === undefined ? {} : { location }),
+				body: Readable.from([]),
+			};
 		});
 	onTestFinished(() => stub.mockRestore());
 	return asked;
