@@ -1,5 +1,8 @@
 import { neededFiles } from "./checkpoint/needed-files.ts";
+import { decideEngineOptions } from "./engine/engine-options.ts";
 import type { ReadFile } from "./engine/manifest.ts";
+import { preflight } from "./engine/preflight.ts";
+import type { PublishOptions } from "./engine/publish.ts";
 import { VerificationError } from "./errors.ts";
 import type { DownloadProgress } from "./hub/download.ts";
 import {
@@ -50,6 +53,20 @@ export async function anyRemote(
 	locations: readonly string[],
 ): Promise<boolean> {
 	return (await Promise.all(locations.map(isRepository))).includes(true);
+}
+
+/**
+ * Refuse choices and an output that are wrong whatever the inputs are, before gigabytes of those are fetched.
+ *
+ * @throws {UsageError} @throws {OutputConflictError} @throws {LocalIoError}
+ */
+export async function checkBeforeFetching(
+	locations: readonly string[],
+	options: PublishOptions,
+): Promise<void> {
+	if (!(await anyRemote(locations))) return;
+	decideEngineOptions(options);
+	await preflight(options.out, [], 0);
 }
 
 async function isRepository(location: string): Promise<boolean> {

@@ -13,6 +13,7 @@ import {
 	hubOptions,
 	inputOptions,
 	outputOptions,
+	REVISION,
 } from "./options.ts";
 import { planCommand } from "./plan-command.ts";
 import { stopOnSignals } from "./signals.ts";
@@ -124,22 +125,26 @@ function build(run: Run, signal: AbortSignal): Argv {
 			"inspect <src>",
 			"list the tensors of a model",
 			(y) =>
-				hubOptions(y).positional("src", {
-					type: "string",
-					demandOption: true,
-					describe: "a folder, a weight file, or org/name[@revision]",
-				}),
+				hubOptions(y)
+					.positional("src", {
+						type: "string",
+						demandOption: true,
+						describe: "a folder, a weight file, or org/name[@revision]",
+					})
+					.option("revision", REVISION),
 			(args) => run((terminal) => inspectCommand(args, terminal, signal)),
 		)
 		.command(
 			"fetch <repo>",
 			"bring a model from Hugging Face into its cache",
 			(y) =>
-				hubOptions(y).positional("repo", {
-					type: "string",
-					demandOption: true,
-					describe: "org/name or org/name@revision",
-				}),
+				hubOptions(y)
+					.positional("repo", {
+						type: "string",
+						demandOption: true,
+						describe: "org/name or org/name@revision",
+					})
+					.option("revision", REVISION),
 			(args) => run((terminal) => fetchCommand(args, terminal, signal)),
 		)
 		.command(

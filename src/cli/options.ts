@@ -28,8 +28,20 @@ export function hubOptions<T>(y: Argv<T>) {
 		.option("offline", {
 			type: "boolean",
 			describe: "use what the cache holds, and no network",
+		})
+		.option("token", {
+			type: "string",
+			requiresArg: true,
+			describe: "of the Hub; HF_TOKEN keeps it out of the shell's history",
 		});
 }
+
+/** Which state of a model on the Hub is meant; the same as behind an @. */
+export const REVISION = {
+	type: "string",
+	requiresArg: true,
+	describe: "branch, tag or commit on the Hub, as in org/name@revision",
+} as const;
 
 /** What is merged, and by which rule. */
 export function inputOptions<T>(y: Argv<T>) {
@@ -48,6 +60,8 @@ export function inputOptions<T>(y: Argv<T>) {
 			requiresArg: true,
 			describe: "the delta",
 		})
+		.option("base-revision", REVISION)
+		.option("delta-revision", REVISION)
 		.option("convention", {
 			choices: ["auto", ...CONVENTION_IDS, ...BYTE_SCHEME_IDS] as const,
 			default: "auto" as const,

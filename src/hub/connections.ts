@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 import type { Agent, buildConnector, Dispatcher } from "undici";
-import type { Proxies, Proxy } from "./proxies.ts";
+import type { Proxies, ProxyServer } from "./proxies.ts";
 
 /** Bytes of a body that wait for whoever takes them: what comes while a piece is written and hashed. */
 const READ_AHEAD_BYTES = 2 ** 20;
@@ -37,7 +37,7 @@ export class Connections {
 	}
 
 	/** The proxy that may stand between, unless the host is excepted. */
-	proxyFor({ protocol }: URL): Proxy | null {
+	proxyFor({ protocol }: URL): ProxyServer | null {
 		return protocol === "https:" ? this.proxies.https : this.proxies.http;
 	}
 
@@ -47,18 +47,19 @@ export class Connections {
 			dispatcher = this.open(this.proxyFor(url));
 			this.dispatchers.set(url.protocol, dispatcher);
 		}
-		const answer = await (await dispatcher).request({
+		const asked = (await dispatcher).request({
 			...{ origin: url.origin, path: `${url.pathname}${url.search}` },
 			...{ ...request, method: request.method as Dispatcher.HttpMethod },
 			highWaterMark: READ_AHEAD_BYTES,
 		});
+		const answer = await orAborted(asked, request.signal);
 		const headers = new Headers();
 		for (const [name, value] of Object.entries(answer.headers))
 			for (const each of [value ?? []].flat()) headers.append(name, each);
 		return { status: answer.statusCode, headers, body: answer.body };
 	}
 
-	private async open(proxy: Proxy | null): Promise<Dispatcher> {
+	private async open(proxy: ProxyServer | null): Promise<Dispatcher> {
 		const { Agent, EnvHttpProxyAgent } = await import("undici");
 		// How long to wait is told by whoever asks.
 		const options: Agent.Options = {
@@ -70,7 +71,21 @@ export class Connections {
 			...options,
 			...{ httpProxy: origin, httpsProxy: origin, proxyTunnel: false },
 			noProxy: this.proxies.exceptions,
+			...{ proxyTls: this.connect, requestTls: this.connect },
 			...(authorization === null ? {} : { token: authorization }),
 		});
 	}
+}
+
+/** Undici does not hear of a signal as long as a connection is still being made. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+	let abort = () => {};
+	const aborted = new Promise<never>((_, reject) => {
+		abort = () => reject(signal.reason);
+		if (signal.aborted) abort();
+		signal.addEventListener("abort", abort);
+	});
+	return Promise.race([work, aborted]).finally(() =>
+		signal.removeEventListener("abort", abort),
+	);
 }

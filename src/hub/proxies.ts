@@ -3,7 +3,7 @@ import { UsageError } from "../errors.ts";
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A server that stands between. */
-export interface Proxy {
+export interface ProxyServer {
 	/** without user and password: it is shown in messages */
 	origin: string;
 	/** for `Proxy-Authorization`; null where the proxy wants none */
@@ -14,8 +14,8 @@ export interface Proxy {
 
 /** The proxy for the addresses of each kind; null for none. */
 export interface Proxies {
-	http: Proxy | null;
-	https: Proxy | null;
+	http: ProxyServer | null;
+	https: ProxyServer | null;
 	/** hosts that are reached without one, as `NO_PROXY` has them */
 	exceptions: string;
 }
@@ -43,7 +43,7 @@ export function readProxies(env: Environment): Proxies {
 	};
 }
 
-function parseProxy(text: string, variable: string): Proxy {
+function parseProxy(text: string, variable: string): ProxyServer {
 	const address = text.includes("://") ? text : `http://${text}`;
 	const url = URL.canParse(address) ? new URL(address) : null;
 	if (url === null || !/^https?:$/.test(url.protocol))

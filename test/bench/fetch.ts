@@ -46,9 +46,8 @@ const hub = spawn(
 	{ stdio: ["ignore", "pipe", "inherit"] },
 );
 const [line] = await once(createInterface(hub.stdout), "line");
-const [endpoint = "", commit = ""] = /HF_ENDPOINT=(\S+) .*@(\w+)/
-	.exec(line)
-	?.slice(1) as string[];
+const [, endpoint = "", commit = ""] =
+	/HF_ENDPOINT=(\S+) .*@(\w+)/.exec(line) ?? [];
 
 const names = Array.from({ length: shards }, (_, i) =>
 	shards === 1
