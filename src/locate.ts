@@ -1,4 +1,4 @@
-import { neededFiles } from "./checkpoint/needed-files.ts";
+import { neededFiles, SOUGHT_FILES } from "./checkpoint/needed-files.ts";
 import { decideEngineOptions } from "./engine/engine-options.ts";
 import type { ReadFile } from "./engine/manifest.ts";
 import { preflight } from "./engine/preflight.ts";
@@ -40,7 +40,8 @@ export async function locateInputs(
 		repos.length === 0
 			? []
 			: await fetchRepositories(repos, {
-					...{ ...hub, choose: neededFiles, onProgress, signal },
+					...{ ...hub, onProgress, signal },
+					...{ choose: neededFiles, sought: SOUGHT_FILES },
 				});
 	return locations.map((path, i) => {
 		const origin = isRemote[i] ? (fetched.shift() ?? null) : null;

@@ -13,6 +13,7 @@ import {
 import path from "node:path";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 import { COMMIT, isPlainPath, type RemoteFile } from "./repository.ts";
+import type { HubSettings } from "./settings.ts";
 
 /** What a file system says that has no symbolic links, or does not let us make any. */
 const NO_LINKS = new Set([
@@ -30,14 +31,21 @@ export interface SnapshotFile {
 
 /**
  * The folder of one repository in a Hub cache, laid out as the Python client does (huggingface_hub, "Understand
- * caching"): `blobs/<oid>`, `refs/<revision>`, `snapshots/<commit>/<path>` → blob. What it notes as missing (`.no_exist`) is not asked: which
- * files there are comes from the Hub's list or, offline, from the snapshot.
+ * caching"): `blobs/<oid>`, which may be a link into a store for all repositories, `refs/<revision>`,
+ * `snapshots/<commit>/<path>` → blob, and `.no_exist/<commit>/<path>` for what is known not to be there. The last
+ * is written for that client and never asked: which files there are comes from the Hub's list or, offline, from
+ * the snapshot.
  */
 export class RepositoryCache {
 	readonly folder: string;
 	readonly blobs: string;
+	private readonly symlinks: boolean;
 
-	constructor(cacheDir: string, repository: string) {
+	constructor(
+		{ cacheDir, symlinks }: Pick<HubSettings, "cacheDir" | "symlinks">,
+		repository: string,
+	) {
+		this.symlinks = symlinks;
 		const name = `models--${repository.replaceAll("/", "--")}`;
 		this.folder = path.join(cacheDir, name);
 		this.blobs = path.join(this.folder, "blobs");
@@ -69,6 +77,18 @@ export class RepositoryCache {
 			await writeFile(fresh, commit, { flag: "wx" });
 			await rename(fresh, file);
 		});
+	}
+
+	/** Note files that a commit does not have, so that the Python client need not ask for them. */
+	async writeMissing(commit: string, paths: readonly string[]): Promise<void> {
+		const folder = path.join(this.folder, ".no_exist", commit);
+		for (const missing of paths) {
+			const file = path.join(folder, ...missing.split("/"));
+			// It is of use, not of need.
+			await mkdir(path.dirname(file), { recursive: true })
+				.then(() => writeFile(file, "", { flag: "a" }))
+				.catch(() => {});
+		}
 	}
 
 	/** The files that a snapshot holds whole; a link to nothing is none. */
@@ -127,23 +147,32 @@ export class RepositoryCache {
 			await mkdir(path.dirname(pointer), { recursive: true });
 			if ((await readlink(pointer).catch(() => null)) === target) return;
 			const fresh = `${pointer}.${uniqueSuffix()}`;
+			const isLinked = this.symlinks && (await makeLink(target, fresh));
+			if (!isLinked && isNew) return rename(blob, pointer);
 			try {
-				await symlink(target, fresh);
+				if (!isLinked) await copyFile(blob, fresh);
+				await rename(fresh, pointer);
 			} catch (error) {
-				if (!NO_LINKS.has(systemErrorCode(error) ?? "")) throw error;
-				if (isNew) return rename(blob, pointer);
-				await copyFile(blob, fresh);
-			}
-			await rename(fresh, pointer).catch(async (error) => {
 				await rm(fresh, { force: true });
 				throw error;
-			});
+			}
 		});
 	}
 
 	private pointer(commit: string, file: string): string {
 		return path.join(this.snapshot(commit), ...file.split("/"));
 	}
+}
+
+/** @returns false where the file system makes no links */
+async function makeLink(target: string, file: string): Promise<boolean> {
+	return symlink(target, file).then(
+		() => true,
+		(error) => {
+			if (NO_LINKS.has(systemErrorCode(error) ?? "")) return false;
+			throw error;
+		},
+	);
 }
 
 /** Distinct from that of any other process, and of any other call. */

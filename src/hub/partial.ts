@@ -1,5 +1,12 @@
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
+import {
+	type FileHandle,
+	open,
+	readdir,
+	rename,
+	rm,
+	stat,
+} from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
@@ -36,6 +43,16 @@ export class PartialBlob {
 		this.handle = handle;
 		this.identity = identity;
 		this.hash = hashOf(identity);
+	}
+
+	/** Bytes of a blob that processes which are gone have left, to be gone on with. */
+	static async bytesLeft(folder: string, oid: string): Promise<number> {
+		let most = 0;
+		for (const name of await leftOf(folder, oid)) {
+			const stats = await stat(path.join(folder, name)).catch(() => null);
+			most = Math.max(most, stats?.size ?? 0);
+		}
+		return most;
 	}
 
 	/** Begin a blob, or go on where a process that is gone has stopped. */
@@ -144,13 +161,10 @@ function partialName(oid: string): string {
 	return `${oid}.md-${HOST}-${process.pid}.incomplete`;
 }
 
-/** Take over the longest of what processes of this machine have left of a blob when they died. */
+/** Take over one of what processes of this machine have left of a blob when they died. */
 async function adopt(folder: string, oid: string, file: string): Promise<void> {
-	const pattern = /^([0-9a-f]+)\.md-(.+)-(\d+)\.incomplete$/;
-	for (const name of await readdir(folder)) {
-		const [, of, host, pid] = pattern.exec(name) ?? [];
-		if (of !== oid || host !== HOST || Number(pid) === process.pid) continue;
-		if (isAlive(Number(pid))) continue;
+	for (const name of await leftOf(folder, oid)) {
+		if (path.join(folder, name) === file) continue;
 		const won = await rename(path.join(folder, name), file).then(
 			() => true,
 			(error) => {
@@ -160,6 +174,17 @@ async function adopt(folder: string, oid: string, file: string): Promise<void> {
 		);
 		if (won) return;
 	}
+}
+
+const PARTIAL = /^([0-9a-f]+)\.md-(.+)-(\d+)\.incomplete$/;
+
+/** What is there of a blob that no other live process writes. */
+async function leftOf(folder: string, oid: string): Promise<string[]> {
+	return (await readdir(folder)).filter((name) => {
+		const [, of, host, pid] = PARTIAL.exec(name) ?? [];
+		if (of !== oid || host !== HOST) return false;
+		return Number(pid) === process.pid || !isAlive(Number(pid));
+	});
 }
 
 function isAlive(pid: number): boolean {

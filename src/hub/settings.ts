@@ -28,6 +28,8 @@ export interface HubSettings {
 	cacheDir: string;
 	token: string | null;
 	offline: boolean;
+	/** false: files lie in snapshots themselves */
+	symlinks: boolean;
 	connections: Connections;
 	/** until the headers of an answer about a repository */
 	metadataTimeoutMs: number;
@@ -74,6 +76,7 @@ export async function readHubSettings(
 		offline:
 			options.offline ??
 			(isTrue(env.HF_HUB_OFFLINE) || isTrue(env.TRANSFORMERS_OFFLINE)),
+		symlinks: !isTrue(env.HF_HUB_DISABLE_SYMLINKS),
 		connections: new Connections(readProxies(env)),
 		metadataTimeoutMs: seconds(env.HF_HUB_ETAG_TIMEOUT) * 1000,
 		downloadTimeoutMs: seconds(env.HF_HUB_DOWNLOAD_TIMEOUT) * 1000,
