@@ -59,6 +59,7 @@ const OPERATIONS = [
 	"verify",
 	"inspect",
 	"fetch",
+	"cache",
 	"locate",
 	"doctor",
 	"check-inputs",

@@ -17,14 +17,26 @@ import { parseBytes } from "./format.ts";
 export const CONVENTION_IDS = Object.keys(CONVENTIONS) as ConventionId[];
 const BYTE_SCHEME_IDS = Object.keys(BYTE_SCHEMES) as ByteSchemeId[];
 
+const CACHE_DIR = {
+	type: "string",
+	requiresArg: true,
+	describe: "cache of the Hub; default: the Python client's",
+} as const;
+
+/** Which cache, and what of it. */
+export function cacheOptions<T>(y: Argv<T>) {
+	return y
+		.positional("repo", {
+			type: "string",
+			describe: "org/name; default: all models",
+		})
+		.option("cache-dir", CACHE_DIR);
+}
+
 /** How the Hub is reached; the rest is as the environment has it. */
 export function hubOptions<T>(y: Argv<T>) {
 	return y
-		.option("cache-dir", {
-			type: "string",
-			requiresArg: true,
-			describe: "cache of the Hub; default: the Python client's",
-		})
+		.option("cache-dir", CACHE_DIR)
 		.option("offline", {
 			type: "boolean",
 			describe: "use what the cache holds, and no network",

@@ -12,7 +12,7 @@ import {
 } from "node:fs/promises";
 import path from "node:path";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
-import { COMMIT, isPlainPath, type RemoteFile } from "./repository.ts";
+import { COMMIT, isPlainPath, OID, type RemoteFile } from "./repository.ts";
 import type { HubSettings } from "./settings.ts";
 
 /** What a file system says that has no symbolic links, or does not let us make any. */
@@ -25,8 +25,8 @@ export interface SnapshotFile {
 	/** in the repository */
 	path: string;
 	byteLength: number;
-	/** what it must be, where its blob is named by that; else null */
-	sha256: string | null;
+	/** its checksum, by which its blob is named: SHA-256 or the id of a git blob; null where it lies here itself */
+	oid: string | null;
 }
 
 /**
@@ -93,9 +93,17 @@ export class RepositoryCache {
 
 	/** The files that a snapshot holds whole; a link to nothing is none. */
 	async listSnapshot(commit: string): Promise<SnapshotFile[]> {
+		return (await this.lookIntoSnapshot(commit)).files;
+	}
+
+	/** @returns also the paths that are links to nothing */
+	async lookIntoSnapshot(
+		commit: string,
+	): Promise<{ files: SnapshotFile[]; broken: string[] }> {
 		const folder = this.snapshot(commit);
 		return attempt(folder, "listing", async () => {
 			const files: SnapshotFile[] = [];
+			const broken: string[] = [];
 			const names = await readdir(folder, { recursive: true }).catch(
 				(error) => {
 					if (isAbsent(error)) return [];
@@ -106,14 +114,16 @@ export class RepositoryCache {
 				const file = path.join(folder, name);
 				const stats = await stat(file).catch(() => null);
 				const inRepository = name.split(path.sep).join("/");
-				if (!stats?.isFile() || !isPlainPath(inRepository)) continue;
+				if (!isPlainPath(inRepository)) continue;
+				if (stats === null) broken.push(inRepository);
+				if (!stats?.isFile()) continue;
 				const oid = path.basename(await readlink(file).catch(() => ""));
 				files.push({
 					...{ path: inRepository, byteLength: stats.size },
-					sha256: /^[0-9a-f]{64}$/.test(oid) ? oid : null,
+					oid: OID.test(oid) ? oid : null,
 				});
 			}
-			return files;
+			return { files, broken };
 		});
 	}
 

@@ -171,6 +171,9 @@ async function takeCached(
 		...{ repository: name, commit, folder: cache.snapshot(commit) },
 		files: all
 			.filter((file) => wanted.has(file.path))
-			.map((file) => ({ ...file, wasCached: true })),
+			.map(({ oid, ...file }) => ({
+				...{ ...file, wasCached: true },
+				sha256: oid?.length === 64 ? oid : null,
+			})),
 	};
 }
