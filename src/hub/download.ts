@@ -104,7 +104,7 @@ async function storeBlob(
 	tally: Tally,
 	signal: AbortSignal,
 ): Promise<void> {
-	const partial = await PartialBlob.open(cache.blobs, file);
+	const partial = await PartialBlob.open(cache.blobs, file, signal);
 	const where = describeSubject({ ...file, revision: file.commit });
 	try {
 		for (let isSecond = false; ; isSecond = true) {

@@ -9,6 +9,7 @@ import {
 } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
+import { throwIfAborted } from "../errors.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
 const PIECE_BYTES = 2 ** 20;
@@ -55,10 +56,15 @@ export class PartialBlob {
 		return most;
 	}
 
-	/** Begin a blob, or go on where a process that is gone has stopped. */
+	/**
+	 * Begin a blob, or go on where a process that is gone has stopped: all that is there is hashed first.
+	 *
+	 * @throws {LocalIoError} @throws {InterruptedError}
+	 */
 	static async open(
 		folder: string,
 		identity: BlobIdentity,
+		signal?: AbortSignal,
 	): Promise<PartialBlob> {
 		const file = path.join(folder, partialName(identity.oid));
 		try {
@@ -68,7 +74,7 @@ export class PartialBlob {
 				throw error;
 			});
 			const partial = new PartialBlob(file, handle, identity);
-			await partial.readBack().catch(async (error) => {
+			await partial.readBack(signal).catch(async (error) => {
 				await partial.close();
 				throw error;
 			});
@@ -135,11 +141,12 @@ export class PartialBlob {
 		await this.handle.close().catch(() => {});
 	}
 
-	private async readBack(): Promise<void> {
+	private async readBack(signal: AbortSignal | undefined): Promise<void> {
 		const { size } = await this.handle.stat();
 		if (size > this.identity.byteLength) return this.restart();
 		const buffer = new Uint8Array(PIECE_BYTES);
 		while (this.byteLength < size) {
+			throwIfAborted(signal, this.file);
 			const { bytesRead } = await this.handle.read(
 				...([buffer, 0, buffer.length, this.byteLength] as const),
 			);
