@@ -73,10 +73,12 @@ export async function fetchRepositories(
 ): Promise<FetchedRepository[]> {
 	const repositories = repos.map(parse);
 	const settings = await readHubSettings(options);
-	if (settings.offline)
-		return Promise.all(
-			repositories.map((each) => takeCached(settings, each, choose)),
-		);
+	if (settings.offline) {
+		const taken: FetchedRepository[] = [];
+		for (const repository of repositories)
+			taken.push(await takeCached(settings, repository, choose));
+		return taken;
+	}
 	const found: Found[] = [];
 	for (const repository of repositories)
 		found.push(await find(settings, repository, choose, signal));

@@ -1,12 +1,23 @@
 import { spawn } from "node:child_process";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import {
+	mkdir,
+	readdir,
+	readFile,
+	rename,
+	symlink,
+	writeFile,
+} from "node:fs/promises";
 import { createServer, Socket } from "node:net";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { neededFiles } from "../../src/checkpoint/needed-files.ts";
 import type { LocalHub } from "../hub/local-hub.ts";
+import { openProxy } from "../hub/proxy.ts";
+import { AUTHORITY, putBehindTls } from "../hub/tls-front.ts";
 import {
 	BASE,
 	cleanEnvironment,
@@ -43,6 +54,23 @@ async function filesOf(folder: string) {
 				(await readFile(path.join(folder, name))).toString("base64"),
 			]),
 	);
+}
+
+/** The command in a process of its own, as it was built. */
+function startProcess(...args: string[]) {
+	const bin = new URL("../../dist/bin/merge-delta.cjs", import.meta.url);
+	const child = spawn(process.execPath, [fileURLToPath(bin), ...args]);
+	onTestFinished(() => void child.kill("SIGKILL"));
+	return child;
+}
+
+async function runProcess(...args: string[]) {
+	const child = startProcess(...args);
+	const [stdout, stderr, [exitCode]] = await Promise.all([
+		...([text(child.stdout), text(child.stderr)] as const),
+		once(child, "close"),
+	]);
+	return { stdout, stderr, exitCode };
 }
 
 /** The token went to the hub alone, and nothing that was said shows it or a signature. */
@@ -186,10 +214,7 @@ describe("flags", () => {
 	test("case 196: --token is not in the list of processes", async () => {
 		const hub = await modelHub();
 		hub.fail(/./, { kind: "black-hole" }, 99);
-		const bin = new URL("../../dist/bin/merge-delta.cjs", import.meta.url);
-		const args = ["fetch", BASE, "--token", TOKEN];
-		const child = spawn(process.execPath, [fileURLToPath(bin), ...args]);
-		onTestFinished(() => void child.kill("SIGKILL"));
+		const child = startProcess("fetch", BASE, "--token", TOKEN);
 		while (hub.requests.length === 0) await setImmediate();
 		const title = await readFile(`/proc/${child.pid}/cmdline`, "utf8").catch(
 			() => "", // no Linux
@@ -240,6 +265,69 @@ describe("flags", () => {
 		await expect(readdir(out)).rejects.toThrow("ENOENT");
 		expect(hub.requests).toEqual([]);
 	});
+});
+
+describe("what stands between", () => {
+	test("case 197: a proxy, by the environment", async () => {
+		const hub = await modelHub();
+		const proxy = await openProxy("me:s3cret");
+		const address = proxy.address.replace("//", "//me:s3cret@");
+		vi.stubEnv("HTTP_PROXY", address);
+		const { exitCode, stdout, stderr } = await run("fetch", DELTA);
+		expect(exitCode, stderr).toBe(0);
+		expect(proxy.requests).toHaveLength(hub.requests.length);
+		vi.stubEnv("http_proxy", proxy.address);
+		const refused = await run("fetch", BASE, "--verbose", "--json");
+		expect(refused.exitCode).toBe(5);
+		expect(refused.stderr).toContain("(407)");
+		for (const text of [stdout, stderr, refused.stdout, refused.stderr])
+			expect(text).not.toMatch(/s3cret|bWU6/);
+		vi.stubEnv("NO_PROXY", "127.0.0.1,localhost");
+		expect((await run("fetch", BASE)).exitCode).toBe(0);
+	});
+
+	test("case 197: what is no proxy is refused before anything is asked", async () => {
+		const hub = await modelHub();
+		vi.stubEnv("ALL_PROXY", "socks5://me:s3cret@127.0.0.1:1");
+		const { exitCode, stderr, out } = await merge(SIDES);
+		expect(exitCode).toBe(2);
+		expect(stderr).toMatch(/^error ALL_PROXY: not the address of a proxy/);
+		expect(stderr).not.toContain("s3cret");
+		expect(hub.requests).toEqual([]);
+		await expect(readdir(out)).rejects.toThrow("ENOENT");
+	});
+
+	test("case 173: certificates of an authority that NODE_EXTRA_CA_CERTS adds", async () => {
+		const hub = await modelHub();
+		await putBehindTls(hub);
+		vi.stubEnv("HF_ENDPOINT", hub.endpoint);
+		const refused = await runProcess("fetch", DELTA);
+		expect(refused.exitCode).toBe(5);
+		expect(refused.stderr).toMatch(
+			/^error .*no safe connection \(UNABLE_TO_VERIFY_LEAF_SIGNATURE\).*\n$/,
+		);
+		vi.stubEnv("NODE_EXTRA_CA_CERTS", AUTHORITY);
+		expect((await runProcess("fetch", DELTA)).exitCode).toBe(0);
+	});
+});
+
+test("files of the store that all models share are read as the cache's own", async () => {
+	await modelHub();
+	expect((await run("fetch", BASE)).exitCode).toBe(0);
+	expect((await run("fetch", DELTA)).exitCode).toBe(0);
+	for (const repository of [BASE, DELTA]) {
+		const folder = `models--${repository.replace("/", "--")}`;
+		const blobs = path.join(cache, folder, "blobs");
+		for (const name of await readdir(blobs)) {
+			const shared = path.join(cache, "blobs", name.slice(0, 2), name);
+			await mkdir(path.dirname(shared), { recursive: true });
+			await rename(path.join(blobs, name), shared);
+			await symlink(path.relative(blobs, shared), path.join(blobs, name));
+		}
+	}
+	const { exitCode, stderr, out } = await merge(SIDES, "--offline");
+	expect(exitCode, stderr).toBe(0);
+	expect((await run("verify", out)).exitCode).toBe(0);
 });
 
 describe("make from two repositories", () => {

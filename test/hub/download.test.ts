@@ -391,7 +391,7 @@ test("what transformers would look for in vain is noted for it", async () => {
 });
 
 describe("checksums", () => {
-	test("wrong once: fetched once more", async () => {
+	test("case 189: wrong once: fetched once more", async () => {
 		const { hub, folder, bring } = await open();
 		hub.fail(STORE, { kind: "bit-flip", at: 123_456 });
 		const notices: string[] = [];
@@ -412,18 +412,23 @@ describe("checksums", () => {
 			/config\.json/,
 			{ kind: "bit-flip", at: 2 },
 		],
-	])("wrong twice: %s is refused and not kept", async (_, pattern, fault) => {
-		const { hub, folder, blobs, bring } = await open();
-		hub.fail(pattern, fault, 99);
-		const error = await bring().catch((e) => e);
-		expect(error).toBeInstanceOf(VerificationError);
-		const oid = pattern === STORE ? SHA256 : CONFIG_ID;
-		expect(error.message).toContain(oid);
-		expect((await readdir(blobs)).filter((n) => n.startsWith(oid))).toEqual([]);
-		expect(await readdir(folder)).not.toContain("refs");
-	});
+	])(
+		"case 189: wrong twice: %s is refused and not kept",
+		async (_, pattern, fault) => {
+			const { hub, folder, blobs, bring } = await open();
+			hub.fail(pattern, fault, 99);
+			const error = await bring().catch((e) => e);
+			expect(error).toBeInstanceOf(VerificationError);
+			const oid = pattern === STORE ? SHA256 : CONFIG_ID;
+			expect(error.message).toContain(oid);
+			expect((await readdir(blobs)).filter((n) => n.startsWith(oid))).toEqual(
+				[],
+			);
+			expect(await readdir(folder)).not.toContain("refs");
+		},
+	);
 
-	test("wrong bytes of another range that says it is the right one", async () => {
+	test("case 181: wrong bytes of another range that says it is the right one", async () => {
 		const { hub, bring } = await open();
 		hub.fail(STORE, { kind: "reset", afterBytes: 100_000 });
 		hub.fail(STORE, { kind: "other-range", shift: -1, lying: true });
@@ -432,7 +437,7 @@ describe("checksums", () => {
 		await expectWeights(folder);
 	});
 
-	test("of a mirror that tells none with the file", async () => {
+	test("case 201: of a mirror that tells none with the file", async () => {
 		const { hub, bring } = await open();
 		hub.fail(/resolve/, { kind: "mirror" }, 99);
 		hub.fail(STORE, { kind: "bit-flip", at: 7 });
@@ -470,7 +475,7 @@ describe("what a dead process left", () => {
 		expect(asked(hub)).toEqual([`bytes=1000-${SIZE - 1}`]);
 	});
 
-	test("is whole already", async () => {
+	test("case 185: is whole already", async () => {
 		const { hub, bring } = await openWith(WEIGHTS, await deadPid());
 		await bring();
 		expect(asked(hub)).toEqual([]);
@@ -603,7 +608,7 @@ describe("several at once", () => {
 });
 
 describe("offline", () => {
-	test("takes what the cache holds, and opens no socket", async () => {
+	test("case 203: takes what the cache holds, and opens no socket", async () => {
 		const { hub, bring } = await open();
 		const online = await bring();
 		hub.requests.length = 0;
