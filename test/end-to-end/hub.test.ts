@@ -297,7 +297,9 @@ describe("what stands between", () => {
 		await expect(readdir(out)).rejects.toThrow("ENOENT");
 	});
 
-	test("case 173: certificates of an authority that NODE_EXTRA_CA_CERTS adds", async () => {
+	test("case 173: certificates of an authority that NODE_EXTRA_CA_CERTS adds", {
+		timeout: 60_000,
+	}, async () => {
 		const hub = await modelHub();
 		await putBehindTls(hub);
 		vi.stubEnv("HF_ENDPOINT", hub.endpoint);
