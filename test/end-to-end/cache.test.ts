@@ -13,6 +13,8 @@ import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { cleanEnvironment, DELTA, modelHub, TARGET } from "./model-hub.ts";
 import { run, scratchFolder } from "./run.ts";
 
+vi.setConfig({ testTimeout: 30_000 });
+
 let folder: string;
 beforeEach(async () => {
 	folder = await cleanEnvironment();
@@ -45,6 +47,7 @@ describe("cache", () => {
 	test("tells models, commits, revisions and sizes, in 80 columns", async () => {
 		const hub = await fetched(DELTA, TARGET);
 		const first = hub.commitOf(DELTA);
+		const before = hub.commitOf(TARGET);
 		const commit = await hub.commit(TARGET, {
 			"model.safetensors": new Uint8Array(4000),
 		});
@@ -59,6 +62,7 @@ describe("cache", () => {
 			RegExp(`^  ${commit}   1 file  4.00 kB  main$`, "m"),
 		);
 		expect(stdout).toMatch(/^2 models, \d+ kB in /m);
+		expect(stdout).toMatch(RegExp(`^  ${before}  8 files +\\d+ kB$`, "m"));
 		const one = await run("cache", DELTA, "--json");
 		const told = JSON.parse(one.stdout);
 		expect(told.repositories).toHaveLength(1);
@@ -84,10 +88,10 @@ describe("cache", () => {
 		expect(stdout).toBe(`0 models, 0 B in ${nowhere}\n`);
 	});
 
-	test.each([["cache"], ["cache", "verify"]])(
-		"%s %s of a model it does not hold is refused",
-		async (...command) => {
-			const { exitCode, stderr } = await run(...command, "org/none");
+	test.each(["cache", "cache list", "cache verify"])(
+		"%s of a model it does not hold is refused",
+		async (command) => {
+			const { exitCode, stderr } = await run(...command.split(" "), "org/none");
 			expect(exitCode).toBe(2);
 			expect(stderr).toContain("org/none: not in the cache");
 		},

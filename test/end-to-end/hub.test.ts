@@ -30,6 +30,8 @@ import {
 } from "./model-hub.ts";
 import { run, scratchFolder } from "./run.ts";
 
+vi.setConfig({ testTimeout: 30_000 });
+
 const SIDES = ["--base", BASE, "--delta", DELTA];
 let cache: string;
 beforeEach(async () => {
@@ -297,9 +299,7 @@ describe("what stands between", () => {
 		await expect(readdir(out)).rejects.toThrow("ENOENT");
 	});
 
-	test("case 173: certificates of an authority that NODE_EXTRA_CA_CERTS adds", {
-		timeout: 60_000,
-	}, async () => {
+	test("case 173: certificates of an authority that NODE_EXTRA_CA_CERTS adds", async () => {
 		const hub = await modelHub();
 		await putBehindTls(hub);
 		vi.stubEnv("HF_ENDPOINT", hub.endpoint);
