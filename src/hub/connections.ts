@@ -41,13 +41,19 @@ export class Connections {
 		return protocol === "https:" ? this.proxies.https : this.proxies.http;
 	}
 
-	async send(url: URL, request: OutgoingRequest): Promise<IncomingResponse> {
+	/** Load what it takes to send, which is to count for no request. */
+	async prepare(url: URL): Promise<Dispatcher> {
 		let dispatcher = this.dispatchers.get(url.protocol);
 		if (dispatcher === undefined) {
 			dispatcher = this.open(this.proxyFor(url));
 			this.dispatchers.set(url.protocol, dispatcher);
 		}
-		const asked = (await dispatcher).request({
+		return dispatcher;
+	}
+
+	async send(url: URL, request: OutgoingRequest): Promise<IncomingResponse> {
+		const dispatcher = await this.prepare(url);
+		const asked = dispatcher.request({
 			...{ origin: url.origin, path: `${url.pathname}${url.search}` },
 			...{ ...request, method: request.method as Dispatcher.HttpMethod },
 			highWaterMark: READ_AHEAD_BYTES,

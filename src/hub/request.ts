@@ -122,6 +122,7 @@ class Exchange {
 	async send(token: string | null): Promise<IncomingResponse> {
 		const { settings, url, request } = this;
 		throwIfAborted(request.signal, this.where);
+		await settings.connections.prepare(url);
 		const response = await this.within(request.timeoutMs, "no answer", () =>
 			settings.connections.send(url, {
 				...{ method: request.method ?? "GET", body: request.body ?? null },

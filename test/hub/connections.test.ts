@@ -1,13 +1,15 @@
 import { readFile } from "node:fs/promises";
 import type { LookupFunction } from "node:net";
 import type { TlsOptions } from "node:tls";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { NetworkError } from "../../src/errors.ts";
 import { Connections } from "../../src/hub/connections.ts";
 import { resolveCommit } from "../../src/hub/repository.ts";
 import type { HubSettings } from "../../src/hub/settings.ts";
 import { MODEL, openHub, settingsFor } from "./open-hub.ts";
 import { AUTHORITY, type Certificate, putBehindTls } from "./tls-front.ts";
+
+vi.setConfig({ testTimeout: 30_000 });
 
 type SocketOptions = ConstructorParameters<typeof Connections>[1];
 

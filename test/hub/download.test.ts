@@ -35,6 +35,8 @@ import { scratchFolder } from "../end-to-end/run.ts";
 import type { LocalHub, LocalHubOptions } from "./local-hub.ts";
 import { IMPATIENT, MODEL, openHub, someBytes } from "./open-hub.ts";
 
+vi.setConfig({ testTimeout: 30_000 });
+
 const { makeLink } = vi.hoisted(() => ({ makeLink: vi.fn() }));
 vi.mock("node:fs/promises", async (original) => {
 	const actual = await original<typeof import("node:fs/promises")>();

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { NetworkError, UsageError } from "../../src/errors.ts";
 import { Connections } from "../../src/hub/connections.ts";
 import { readProxies } from "../../src/hub/proxies.ts";
@@ -8,6 +8,8 @@ import { resolveCommit } from "../../src/hub/repository.ts";
 import { gathered, listed, MODEL, openHub, settingsFor } from "./open-hub.ts";
 import { openProxy } from "./proxy.ts";
 import { AUTHORITY, putBehindTls } from "./tls-front.ts";
+
+vi.setConfig({ testTimeout: 30_000 });
 
 const FILES = { "config.json": "{}", "model.safetensors": "weights" };
 const REPOSITORY = { name: MODEL, revision: null };

@@ -17,6 +17,8 @@ import {
 	someBytes,
 } from "./open-hub.ts";
 
+vi.setConfig({ testTimeout: 30_000 });
+
 const SIZE = 100_000;
 const WEIGHTS = someBytes(SIZE);
 const NAME = "model.safetensors";
@@ -307,6 +309,14 @@ test("case 198: less than 1 kB a second is standing still, whatever it adds up t
 	clock.mockRestore();
 	expect(error).toBeInstanceOf(NetworkError);
 	expect(error.message).toContain("less than 1024 bytes a second (tried 6");
+});
+
+test("a header that is no Latin is no fault", async () => {
+	const { hub, read } = await open();
+	const set = { "X-Name": "模型", "Content-Disposition": 'filename="模型"' };
+	hub.fail(STORE, { kind: "headers", set });
+	expect((await read()).equals(WEIGHTS)).toBe(true);
+	expect(hub.requests).toHaveLength(2);
 });
 
 test("case 199: packets of one byte", async () => {

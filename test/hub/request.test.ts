@@ -8,6 +8,8 @@ import { ask } from "../../src/hub/request.ts";
 import { PassingFailure } from "../../src/hub/retry.ts";
 import { MODEL, openHub, settingsFor } from "./open-hub.ts";
 
+vi.setConfig({ testTimeout: 30_000 });
+
 const FILES = { "config.json": "{}", "model.safetensors": "weights" };
 const SUBJECT = { repository: MODEL, revision: null };
 const REPOSITORY = { name: MODEL, revision: null };
