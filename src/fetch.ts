@@ -1,4 +1,4 @@
-import { neededFiles } from "./checkpoint/needed-files.ts";
+import { neededFiles, SOUGHT_FILES } from "./checkpoint/needed-files.ts";
 import type { DownloadProgress } from "./hub/download.ts";
 import {
 	type FetchedRepository,
@@ -23,5 +23,9 @@ export async function fetch({
 	repo,
 	...options
 }: FetchOptions): Promise<FetchedRepository> {
-	return fetchRepository(repo, { ...options, choose: neededFiles });
+	return fetchRepository(repo, {
+		...options,
+		choose: neededFiles,
+		sought: SOUGHT_FILES,
+	});
 }

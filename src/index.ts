@@ -1,4 +1,13 @@
 export {
+	type CacheOptions,
+	type CacheReport,
+	type CacheVerifyOptions,
+	type CacheVerifyReport,
+	cache,
+	type VerifiedBlob,
+	verifyCache,
+} from "./cache.ts";
+export {
 	BYTE_SCHEMES,
 	type ByteScheme,
 	type ByteSchemeId,
@@ -31,6 +40,11 @@ export {
 	VerificationError,
 } from "./errors.ts";
 export { type FetchOptions, fetch } from "./fetch.ts";
+export type {
+	CachedBlob,
+	CachedRepository,
+	CachedSnapshot,
+} from "./hub/cache-contents.ts";
 export type { DownloadProgress } from "./hub/download.ts";
 export type { FetchedFile, FetchedRepository } from "./hub/fetch-repository.ts";
 export type { HubOptions } from "./hub/settings.ts";

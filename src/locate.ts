@@ -1,5 +1,8 @@
-import { neededFiles } from "./checkpoint/needed-files.ts";
+import { neededFiles, SOUGHT_FILES } from "./checkpoint/needed-files.ts";
+import { decideEngineOptions } from "./engine/engine-options.ts";
 import type { ReadFile } from "./engine/manifest.ts";
+import { preflight } from "./engine/preflight.ts";
+import type { PublishOptions } from "./engine/publish.ts";
 import { VerificationError } from "./errors.ts";
 import type { DownloadProgress } from "./hub/download.ts";
 import {
@@ -37,7 +40,8 @@ export async function locateInputs(
 		repos.length === 0
 			? []
 			: await fetchRepositories(repos, {
-					...{ ...hub, choose: neededFiles, onProgress, signal },
+					...{ ...hub, onProgress, signal },
+					...{ choose: neededFiles, sought: SOUGHT_FILES },
 				});
 	return locations.map((path, i) => {
 		const origin = isRemote[i] ? (fetched.shift() ?? null) : null;
@@ -50,6 +54,21 @@ export async function anyRemote(
 	locations: readonly string[],
 ): Promise<boolean> {
 	return (await Promise.all(locations.map(isRepository))).includes(true);
+}
+
+/**
+ * Refuse choices and an output that are wrong whatever the inputs are, before gigabytes of those are fetched.
+ *
+ * @throws {UsageError} @throws {OutputConflictError} @throws {LocalIoError}
+ */
+export async function checkBeforeFetching(
+	locations: readonly string[],
+	options: PublishOptions,
+): Promise<void> {
+	if (!(await anyRemote(locations))) return;
+	decideEngineOptions(options);
+	const { overwrite = false } = options;
+	await preflight(options.out, [], { byteLength: 0, overwrite });
 }
 
 async function isRepository(location: string): Promise<boolean> {

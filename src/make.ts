@@ -3,18 +3,26 @@ import { withCheckpoints } from "./checkpoint/open-checkpoint.ts";
 import { CONVENTION_IDS, type ConventionId } from "./delta/conventions.ts";
 import type { InputSide } from "./delta/plan.ts";
 import { planMake } from "./delta/plan-make.ts";
-import type { ReadFile, Restoration } from "./engine/manifest.ts";
+import type { Restoration } from "./engine/manifest.ts";
 import {
+	type OpenInputs,
 	type PublishOptions,
 	type PublishReport,
 	publishPlan,
 } from "./engine/publish.ts";
+import {
+	checkBeforeFetching,
+	type FetchChoices,
+	type Located,
+	locateInputs,
+	withOrigin,
+} from "./locate.ts";
 import { checkConvention, checkDtype } from "./plan.ts";
 import type { FloatDtype } from "./tensor/dtype.ts";
 
 /** What to make a delta of, and how it will be merged. */
-export interface MakeInputs {
-	/** a folder with safetensors weights, or one weight file */
+export interface MakeInputs extends FetchChoices {
+	/** a folder with weights, one weight file, or a repository of the Hub, `org/name[@revision]` */
 	base: string;
 	/** the same: the model that base and delta shall give */
 	target: string;
@@ -45,14 +53,21 @@ export async function make(options: MakeOptions): Promise<MakeReport> {
 	const { convention, dtype = null } = options;
 	checkConvention(convention, CONVENTION_IDS);
 	checkDtype(options.dtype);
-	const locations = [options.base, options.target] as const;
+	const named = [options.base, options.target];
+	await checkBeforeFetching(named, options);
+	const [base, target] = (await locateInputs(named, options)) as [
+		Located,
+		Located,
+	];
+	const located = { base, target };
+	const locations = [base.path, target.path] as const;
 	const wanted = { dtype, changes: {}, sum: "any" } as const;
 	return withCheckpoints(locations, async (base, target) => {
 		const { plan, warnings } = planMake(base, target, convention, wanted);
 		const said = [
 			...base.warnings,
 			...target.warnings,
-			...(await sameInputWarnings(options)),
+			...(await sameInputWarnings(...locations)),
 			...warnings,
 		];
 		const sources = [base, target].map(({ shards }) =>
@@ -60,8 +75,11 @@ export async function make(options: MakeOptions): Promise<MakeReport> {
 		);
 		const openSideFile = (from: InputSide, fileName: string) =>
 			(from === "base" ? base : target).openSideFile(fileName);
-		const withOrigin = (file: ReadFile) => file;
-		const opened = { locations, sources, openSideFile, withOrigin };
+		const opened: OpenInputs = {
+			...{ locations, sources, openSideFile },
+			withOrigin: (file) =>
+				file.from === "delta" ? file : withOrigin(file, located[file.from]),
+		};
 		const report = await publishPlan(plan, opened, said, options);
 		const { restoration } = report.manifest;
 		if (!restoration) throw new RangeError("the plan checked nothing");
@@ -69,7 +87,7 @@ export async function make(options: MakeOptions): Promise<MakeReport> {
 	});
 }
 
-async function sameInputWarnings({ base, target }: MakeInputs) {
+async function sameInputWarnings(base: string, target: string) {
 	return (await realpath(base)) === (await realpath(target))
 		? [`${target}: base and target are the same, so the delta is all zeros`]
 		: [];

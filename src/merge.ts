@@ -1,11 +1,9 @@
-import { decideEngineOptions } from "./engine/engine-options.ts";
-import { preflight } from "./engine/preflight.ts";
 import {
 	type PublishOptions,
 	type PublishReport,
 	publishPlan,
 } from "./engine/publish.ts";
-import { anyRemote } from "./locate.ts";
+import { checkBeforeFetching } from "./locate.ts";
 import { type PlanInputs, withPlan } from "./plan.ts";
 
 export interface MergeOptions extends PlanInputs, PublishOptions {}
@@ -18,13 +16,7 @@ export interface MergeReport extends PublishReport {}
  * @throws {MergeDeltaError} of the kind that says how to react; nothing is published then
  */
 export async function merge(options: MergeOptions): Promise<MergeReport> {
-	const { base, delta, out } = options;
-	// Before gigabytes are fetched; an output that is wrong for these inputs is found below.
-	if (await anyRemote([base, delta])) {
-		decideEngineOptions(options);
-		const { overwrite = false } = options;
-		await preflight(out, [], { byteLength: 0, overwrite });
-	}
+	await checkBeforeFetching([options.base, options.delta], options);
 	return withPlan(options, ({ plan, warnings }, opened) =>
 		publishPlan(plan, opened, warnings, options),
 	);

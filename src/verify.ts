@@ -102,7 +102,7 @@ async function readChecksumFile(folder: string) {
 }
 
 /** Hash a few files at once, and tell of each in the order of the list. */
-async function verifyFiles(
+export async function verifyFiles(
 	folder: string,
 	entries: readonly { name: string; sha256: string }[],
 	options: VerifyOptions,

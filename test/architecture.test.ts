@@ -59,6 +59,7 @@ const OPERATIONS = [
 	"verify",
 	"inspect",
 	"fetch",
+	"cache",
 	"locate",
 	"doctor",
 	"check-inputs",
@@ -67,7 +68,7 @@ const OPERATIONS = [
 ];
 const PACKAGES: Record<string, readonly string[]> = {
 	cli: ["yargs", "cli-progress"],
-	hub: ["@huggingface/hub"],
+	hub: ["@huggingface/hub", "undici"],
 };
 /** Parts that do no input or output. */
 const PURE = ["errors", "tensor", "format", "delta"];

@@ -29,6 +29,7 @@ test("the public API is what it was", () => {
 		"UsageError",
 		"VERSION",
 		"VerificationError",
+		"cache",
 		"describeConvention",
 		"doctor",
 		"fetch",
@@ -40,6 +41,7 @@ test("the public API is what it was", () => {
 		"printable",
 		"sumsOf",
 		"verify",
+		"verifyCache",
 	]);
 });
 

@@ -1,5 +1,11 @@
 import { FORMATS, weightsOf } from "./find-shards.ts";
-import { sideFileKind } from "./side-files.ts";
+import { SIDE_FILE_NAMES, sideFileKind } from "./side-files.ts";
+
+/** What transformers looks for in a model's folder, whether it is there or not. */
+export const SOUGHT_FILES: readonly string[] = [
+	...FORMATS.flatMap(({ indexName, singleName }) => [indexName, singleName]),
+	...SIDE_FILE_NAMES,
+];
 
 /** Folders of encoded files, and such files beside each other (`BYTE_SCHEMES`). */
 const ENCODED_FOLDER = /^([^/]*-xor|xor_encoded_files)\/[^/]+$/;

@@ -20,6 +20,9 @@ const SIDE_FILES = {
 	],
 } as const;
 
+export const SIDE_FILE_NAMES: readonly string[] =
+	Object.values(SIDE_FILES).flat();
+
 export type SideFileKind = keyof typeof SIDE_FILES;
 
 /** A file of the model that holds no weights. */
@@ -85,13 +88,19 @@ export async function refuseLinksOut(
 	}
 }
 
-/** A snapshot in a Hub cache links into the `blobs` folder of its own repository. */
+/**
+ * A snapshot in a Hub cache links into the `blobs` folder of its own repository, which may link on into that of
+ * the whole cache.
+ */
 async function allowedRoots(folder: string): Promise<string[]> {
 	const real = await realpath(folder);
 	const parent = path.dirname(real);
-	return path.basename(parent) === "snapshots"
-		? [real, path.join(path.dirname(parent), "blobs")]
-		: [real];
+	if (path.basename(parent) !== "snapshots") return [real];
+	const repository = path.dirname(parent);
+	const holders = path.basename(repository).startsWith("models--")
+		? [repository, path.dirname(repository)]
+		: [repository];
+	return [real, ...holders.map((holder) => path.join(holder, "blobs"))];
 }
 
 const ADDED_TOKENS_FILE = "added_tokens.json";

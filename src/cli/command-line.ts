@@ -1,5 +1,6 @@
 import yargs, { type Argv } from "yargs";
 import { MergeDeltaError, UsageError, VERSION } from "../index.ts";
+import { cacheCommand, cacheVerifyCommand } from "./cache-command.ts";
 import { conventionsCommand } from "./conventions-command.ts";
 import { doctorCommand } from "./doctor-command.ts";
 import { fetchCommand } from "./fetch-command.ts";
@@ -8,11 +9,13 @@ import { makeCommand, makeOptions } from "./make-command.ts";
 import { mergeCommand } from "./merge-command.ts";
 import {
 	CONVENTION_IDS,
+	cacheOptions,
 	changesOf,
 	engineOptions,
 	hubOptions,
 	inputOptions,
 	outputOptions,
+	REVISION,
 } from "./options.ts";
 import { planCommand } from "./plan-command.ts";
 import { stopOnSignals } from "./signals.ts";
@@ -124,22 +127,26 @@ function build(run: Run, signal: AbortSignal): Argv {
 			"inspect <src>",
 			"list the tensors of a model",
 			(y) =>
-				hubOptions(y).positional("src", {
-					type: "string",
-					demandOption: true,
-					describe: "a folder, a weight file, or org/name[@revision]",
-				}),
+				hubOptions(y)
+					.positional("src", {
+						type: "string",
+						demandOption: true,
+						describe: "a folder, a weight file, or org/name[@revision]",
+					})
+					.option("revision", REVISION),
 			(args) => run((terminal) => inspectCommand(args, terminal, signal)),
 		)
 		.command(
 			"fetch <repo>",
 			"bring a model from Hugging Face into its cache",
 			(y) =>
-				hubOptions(y).positional("repo", {
-					type: "string",
-					demandOption: true,
-					describe: "org/name or org/name@revision",
-				}),
+				hubOptions(y)
+					.positional("repo", {
+						type: "string",
+						demandOption: true,
+						describe: "org/name or org/name@revision",
+					})
+					.option("revision", REVISION),
 			(args) => run((terminal) => fetchCommand(args, terminal, signal)),
 		)
 		.command(
@@ -158,6 +165,22 @@ function build(run: Run, signal: AbortSignal): Argv {
 						describe: "accept files that are not listed",
 					}),
 			(args) => run((terminal) => verifyCommand(args, terminal, signal)),
+		)
+		.command("cache [repo]", "tell what the cache of Hugging Face holds", (y) =>
+			y
+				.command(
+					"verify [repo]",
+					"check every file of the cache against its checksum",
+					(y) => engineOptions(cacheOptions(y)),
+					(args) =>
+						run((terminal) => cacheVerifyCommand(args, terminal, signal)),
+				)
+				.command(
+					["list [repo]", "$0"],
+					"tell what the cache holds",
+					cacheOptions,
+					(args) => run((terminal) => cacheCommand(args, terminal)),
+				),
 		)
 		.command(
 			"doctor",

@@ -1,17 +1,18 @@
 import { fetch, printable } from "../index.ts";
 import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
-import { type HubFlags, hubChoices } from "./hub-flags.ts";
+import { atRevision, type HubFlags, hubChoices } from "./hub-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function fetchCommand(
-	{ repo, ...flags }: { repo: string } & HubFlags,
+	args: { repo: string; revision?: string | undefined } & HubFlags,
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
+	const repo = atRevision(args.repo, args.revision, "--revision");
 	const progress = openFetchProgress(terminal);
 	const fetched = await fetch({
-		...hubChoices(flags, terminal).hub,
+		...hubChoices(args, terminal).hub,
 		...{ repo, signal },
 		onProgress: (at) => progress.update(at),
 	}).finally(() => progress.stop());

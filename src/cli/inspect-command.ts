@@ -1,16 +1,17 @@
 import { formatShape, inspect, printable } from "../index.ts";
 import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
-import { type HubFlags, hubChoices } from "./hub-flags.ts";
+import { atRevision, type HubFlags, hubChoices } from "./hub-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function inspectCommand(
-	args: { src: string } & HubFlags,
+	args: { src: string; revision?: string | undefined } & HubFlags,
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
+	const src = atRevision(args.src, args.revision, "--revision");
 	const fetching = openFetchProgress(terminal);
-	const report = await inspect(args.src, {
+	const report = await inspect(src, {
 		...hubChoices(args, terminal),
 		signal,
 		onFetch: (at) => fetching.update(at),

@@ -9,7 +9,10 @@ import {
 	make,
 	printable,
 } from "../index.ts";
+import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, plural } from "./format.ts";
+import { atRevision, type HubFlags, hubChoices } from "./hub-flags.ts";
+import { hubOptions, REVISION } from "./options.ts";
 import { tellPerformance } from "./performance.ts";
 import { openProgress } from "./progress.ts";
 import { tellResume } from "./resume.ts";
@@ -20,7 +23,7 @@ const LISTED = 10;
 
 /** What to make, as flags. */
 export function makeOptions<T>(y: Argv<T>) {
-	return y
+	return hubOptions(y)
 		.option("base", {
 			type: "string",
 			demandOption: true,
@@ -33,6 +36,8 @@ export function makeOptions<T>(y: Argv<T>) {
 			requiresArg: true,
 			describe: "the model that base and delta shall give",
 		})
+		.option("base-revision", REVISION)
+		.option("target-revision", REVISION)
 		.option("convention", {
 			choices: Object.keys(CONVENTIONS) as ConventionId[],
 			demandOption: true,
@@ -47,23 +52,41 @@ export function makeOptions<T>(y: Argv<T>) {
 }
 
 export async function makeCommand(
-	options: MakeOptions,
+	options: MakeOptions &
+		HubFlags & {
+			baseRevision?: string | undefined;
+			targetRevision?: string | undefined;
+		},
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
+	const { baseRevision, targetRevision } = options;
+	const base = atRevision(options.base, baseRevision, "--base-revision");
+	const target = atRevision(
+		...([options.target, targetRevision, "--target-revision"] as const),
+	);
 	const progress = openProgress(terminal);
+	const fetching = openFetchProgress(terminal);
 	const started = performance.now();
-	const { base, target, out, convention, dtype, allowNonFinite } = options;
+	const { out, convention, dtype, allowNonFinite } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
 	const { overwrite, resume, keepStaging } = options;
 	const report = await make({
 		...{ base, target, out, convention, dtype, allowNonFinite },
 		...{ kernel, threads, memory, directIo, inputSums },
 		...{ overwrite, resume, keepStaging },
+		...hubChoices(options, terminal),
 		signal,
 		onResume: (found) => tellResume(found, terminal),
-		onProgress: (at) => progress.update(at),
-	}).finally(() => progress.stop());
+		onFetch: (at) => fetching.update(at),
+		onProgress: (at) => {
+			fetching.stop();
+			progress.update(at);
+		},
+	}).finally(() => {
+		fetching.stop();
+		progress.stop();
+	});
 	const seconds = (performance.now() - started) / 1000;
 	const { manifest, warnings, performance: used, restoration } = report;
 	const { resumed } = report;

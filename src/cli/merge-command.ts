@@ -1,21 +1,27 @@
 import { type MergeOptions, merge } from "../index.ts";
 import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, plural } from "./format.ts";
-import { type HubFlags, hubChoices } from "./hub-flags.ts";
+import {
+	atRevisions,
+	type HubFlags,
+	hubChoices,
+	type SideRevisions,
+} from "./hub-flags.ts";
 import { tellPerformance } from "./performance.ts";
 import { openProgress } from "./progress.ts";
 import { tellResume } from "./resume.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function mergeCommand(
-	options: MergeOptions & HubFlags,
+	options: MergeOptions & HubFlags & SideRevisions,
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
 	const progress = openProgress(terminal);
 	const fetching = openFetchProgress(terminal);
 	const started = performance.now();
-	const { base, delta, out, convention, dtype, changes } = options;
+	const { base, delta } = atRevisions(options);
+	const { out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
 	const { overwrite, resume, keepStaging } = options;

@@ -17,19 +17,43 @@ import { parseBytes } from "./format.ts";
 export const CONVENTION_IDS = Object.keys(CONVENTIONS) as ConventionId[];
 const BYTE_SCHEME_IDS = Object.keys(BYTE_SCHEMES) as ByteSchemeId[];
 
+const CACHE_DIR = {
+	type: "string",
+	requiresArg: true,
+	describe: "cache of the Hub; default: the Python client's",
+} as const;
+
+/** Which cache, and what of it. */
+export function cacheOptions<T>(y: Argv<T>) {
+	return y
+		.positional("repo", {
+			type: "string",
+			describe: "org/name; default: all models",
+		})
+		.option("cache-dir", CACHE_DIR);
+}
+
 /** How the Hub is reached; the rest is as the environment has it. */
 export function hubOptions<T>(y: Argv<T>) {
 	return y
-		.option("cache-dir", {
-			type: "string",
-			requiresArg: true,
-			describe: "cache of the Hub; default: the Python client's",
-		})
+		.option("cache-dir", CACHE_DIR)
 		.option("offline", {
 			type: "boolean",
 			describe: "use what the cache holds, and no network",
+		})
+		.option("token", {
+			type: "string",
+			requiresArg: true,
+			describe: "of the Hub; HF_TOKEN keeps it out of the shell's history",
 		});
 }
+
+/** Which state of a model on the Hub is meant; the same as behind an @. */
+export const REVISION = {
+	type: "string",
+	requiresArg: true,
+	describe: "branch, tag or commit on the Hub, as in org/name@revision",
+} as const;
 
 /** What is merged, and by which rule. */
 export function inputOptions<T>(y: Argv<T>) {
@@ -48,6 +72,8 @@ export function inputOptions<T>(y: Argv<T>) {
 			requiresArg: true,
 			describe: "the delta",
 		})
+		.option("base-revision", REVISION)
+		.option("delta-revision", REVISION)
 		.option("convention", {
 			choices: ["auto", ...CONVENTION_IDS, ...BYTE_SCHEME_IDS] as const,
 			default: "auto" as const,

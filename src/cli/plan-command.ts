@@ -7,15 +7,21 @@ import {
 } from "../index.ts";
 import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
-import { type HubFlags, hubChoices } from "./hub-flags.ts";
+import {
+	atRevisions,
+	type HubFlags,
+	hubChoices,
+	type SideRevisions,
+} from "./hub-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function planCommand(
-	inputs: PlanInputs & HubFlags,
+	inputs: PlanInputs & HubFlags & SideRevisions,
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
-	const { base, delta, convention, dtype, allowUnlikely } = inputs;
+	const { base, delta } = atRevisions(inputs);
+	const { convention, dtype, allowUnlikely } = inputs;
 	const { changes, expectSum } = inputs;
 	const fetching = openFetchProgress(terminal);
 	const report = await plan({

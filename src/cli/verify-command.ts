@@ -8,7 +8,7 @@ import { plural } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** As `sha256sum -c` words it. */
-const WORDS: Record<VerifiedFile["status"], string> = {
+export const STATUS_WORDS: Record<VerifiedFile["status"], string> = {
 	OK: "OK",
 	FAILED: "FAILED",
 	MISSING: "FAILED open or read",
@@ -34,7 +34,7 @@ export async function verifyCommand(
 			if (status === "OK" && terminal.options.quiet) return;
 			const color = status === "OK" ? "green" : "red";
 			terminal.result(
-				`${printable(fileName)}: ${terminal.paint(color, WORDS[status])}`,
+				`${printable(fileName)}: ${terminal.paint(color, STATUS_WORDS[status])}`,
 			);
 		},
 	});

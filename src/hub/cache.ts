@@ -12,7 +12,8 @@ import {
 } from "node:fs/promises";
 import path from "node:path";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
-import { COMMIT, isPlainPath, type RemoteFile } from "./repository.ts";
+import { COMMIT, isPlainPath, OID, type RemoteFile } from "./repository.ts";
+import type { HubSettings } from "./settings.ts";
 
 /** What a file system says that has no symbolic links, or does not let us make any. */
 const NO_LINKS = new Set([
@@ -24,20 +25,27 @@ export interface SnapshotFile {
 	/** in the repository */
 	path: string;
 	byteLength: number;
-	/** what it must be, where its blob is named by that; else null */
-	sha256: string | null;
+	/** its checksum, by which its blob is named: SHA-256 or the id of a git blob; null where it lies here itself */
+	oid: string | null;
 }
 
 /**
  * The folder of one repository in a Hub cache, laid out as the Python client does (huggingface_hub, "Understand
- * caching"): `blobs/<oid>`, `refs/<revision>`, `snapshots/<commit>/<path>` → blob. What it notes as missing (`.no_exist`) is not asked: which
- * files there are comes from the Hub's list or, offline, from the snapshot.
+ * caching"): `blobs/<oid>`, which may be a link into a store for all repositories, `refs/<revision>`,
+ * `snapshots/<commit>/<path>` → blob, and `.no_exist/<commit>/<path>` for what is known not to be there. The last
+ * is written for that client and never asked: which files there are comes from the Hub's list or, offline, from
+ * the snapshot.
  */
 export class RepositoryCache {
 	readonly folder: string;
 	readonly blobs: string;
+	private readonly symlinks: boolean;
 
-	constructor(cacheDir: string, repository: string) {
+	constructor(
+		{ cacheDir, symlinks }: Pick<HubSettings, "cacheDir" | "symlinks">,
+		repository: string,
+	) {
+		this.symlinks = symlinks;
 		const name = `models--${repository.replaceAll("/", "--")}`;
 		this.folder = path.join(cacheDir, name);
 		this.blobs = path.join(this.folder, "blobs");
@@ -71,11 +79,31 @@ export class RepositoryCache {
 		});
 	}
 
+	/** Note files that a commit does not have, so that the Python client need not ask for them. */
+	async writeMissing(commit: string, paths: readonly string[]): Promise<void> {
+		const folder = path.join(this.folder, ".no_exist", commit);
+		for (const missing of paths) {
+			const file = path.join(folder, ...missing.split("/"));
+			// It is of use, not of need.
+			await mkdir(path.dirname(file), { recursive: true })
+				.then(() => writeFile(file, "", { flag: "a" }))
+				.catch(() => {});
+		}
+	}
+
 	/** The files that a snapshot holds whole; a link to nothing is none. */
 	async listSnapshot(commit: string): Promise<SnapshotFile[]> {
+		return (await this.lookIntoSnapshot(commit)).files;
+	}
+
+	/** @returns also the paths that are links to nothing */
+	async lookIntoSnapshot(
+		commit: string,
+	): Promise<{ files: SnapshotFile[]; broken: string[] }> {
 		const folder = this.snapshot(commit);
 		return attempt(folder, "listing", async () => {
 			const files: SnapshotFile[] = [];
+			const broken: string[] = [];
 			const names = await readdir(folder, { recursive: true }).catch(
 				(error) => {
 					if (isAbsent(error)) return [];
@@ -86,14 +114,16 @@ export class RepositoryCache {
 				const file = path.join(folder, name);
 				const stats = await stat(file).catch(() => null);
 				const inRepository = name.split(path.sep).join("/");
-				if (!stats?.isFile() || !isPlainPath(inRepository)) continue;
+				if (!isPlainPath(inRepository)) continue;
+				if (stats === null) broken.push(inRepository);
+				if (!stats?.isFile()) continue;
 				const oid = path.basename(await readlink(file).catch(() => ""));
 				files.push({
 					...{ path: inRepository, byteLength: stats.size },
-					sha256: /^[0-9a-f]{64}$/.test(oid) ? oid : null,
+					oid: OID.test(oid) ? oid : null,
 				});
 			}
-			return files;
+			return { files, broken };
 		});
 	}
 
@@ -127,23 +157,32 @@ export class RepositoryCache {
 			await mkdir(path.dirname(pointer), { recursive: true });
 			if ((await readlink(pointer).catch(() => null)) === target) return;
 			const fresh = `${pointer}.${uniqueSuffix()}`;
+			const isLinked = this.symlinks && (await makeLink(target, fresh));
+			if (!isLinked && isNew) return rename(blob, pointer);
 			try {
-				await symlink(target, fresh);
+				if (!isLinked) await copyFile(blob, fresh);
+				await rename(fresh, pointer);
 			} catch (error) {
-				if (!NO_LINKS.has(systemErrorCode(error) ?? "")) throw error;
-				if (isNew) return rename(blob, pointer);
-				await copyFile(blob, fresh);
-			}
-			await rename(fresh, pointer).catch(async (error) => {
 				await rm(fresh, { force: true });
 				throw error;
-			});
+			}
 		});
 	}
 
 	private pointer(commit: string, file: string): string {
 		return path.join(this.snapshot(commit), ...file.split("/"));
 	}
+}
+
+/** @returns false where the file system makes no links */
+async function makeLink(target: string, file: string): Promise<boolean> {
+	return symlink(target, file).then(
+		() => true,
+		(error) => {
+			if (NO_LINKS.has(systemErrorCode(error) ?? "")) return false;
+			throw error;
+		},
+	);
 }
 
 /** Distinct from that of any other process, and of any other call. */

@@ -60,16 +60,15 @@ export async function downloadFiles(
 	await makeRoom(settings, missing);
 	await eachAtOnce(missing, signal, async (file, signal) => {
 		const cache = cacheOf(settings, file);
-		const isNew = !(await cache.holdsBlob(file));
-		if (isNew) await oneAtATime(cache, file, settings, tally, signal);
+		if (await cache.holdsBlob(file)) await cache.link(file, false);
+		else await oneAtATime(cache, file, settings, tally, signal);
 		tally.set(file, file.byteLength);
-		await cache.link(file, isNew);
 	});
 	return cached;
 }
 
-function cacheOf({ cacheDir }: HubSettings, file: RemoteFile): RepositoryCache {
-	return new RepositoryCache(cacheDir, file.repository);
+function cacheOf(settings: HubSettings, file: RemoteFile): RepositoryCache {
+	return new RepositoryCache(settings, file.repository);
 }
 
 /** Blobs on their way in this process: two that want the same share it. */
@@ -88,9 +87,12 @@ async function oneAtATime(
 		if (other === undefined) break;
 		await other.catch(() => {}); // its failure may be its caller's own, such as an interruption
 		throwIfAborted(signal, file.path);
-		if (await cache.holdsBlob(file)) return;
+		if (await cache.holdsBlob(file)) return cache.link(file, false);
 	}
-	const work = storeBlob(cache, file, settings, tally, signal);
+	// Where there are no links, whoever made the blob moves it, and nobody may look at it before.
+	const work = storeBlob(cache, file, settings, tally, signal).then(() =>
+		cache.link(file, true),
+	);
 	underWay.set(blob, work);
 	await work.finally(() => underWay.delete(blob));
 }
@@ -102,7 +104,7 @@ async function storeBlob(
 	tally: Tally,
 	signal: AbortSignal,
 ): Promise<void> {
-	const partial = await PartialBlob.open(cache.blobs, file);
+	const partial = await PartialBlob.open(cache.blobs, file, signal);
 	const where = describeSubject({ ...file, revision: file.commit });
 	try {
 		for (let isSecond = false; ; isSecond = true) {
@@ -141,24 +143,27 @@ async function makeRoom(
 	missing: readonly RemoteFile[],
 ): Promise<void> {
 	const { cacheDir } = settings;
-	let needed = 0;
+	const wanted = new Map<string, number>();
 	for (const file of missing) {
 		const cache = cacheOf(settings, file);
 		await mkdir(cache.blobs, { recursive: true }).catch((error) => {
 			throw toLocalIoError(error, cache.blobs, "creating");
 		});
-		if (!(await cache.holdsBlob(file))) needed += file.byteLength;
+		if (await cache.holdsBlob(file)) continue;
+		const begun = await PartialBlob.bytesLeft(cache.blobs, file.oid);
+		wanted.set(cache.blob(file.oid), Math.max(0, file.byteLength - begun));
 	}
 	if (missing.length === 0) return;
+	const needed = [...wanted.values()].reduce((sum, bytes) => sum + bytes, 0);
 	const space = await statfs(cacheDir).catch(() => null);
 	const free = space === null ? Infinity : space.bavail * space.bsize;
 	if (needed > free)
 		throw new LocalIoError({
 			where: cacheDir,
 			what: "not enough space for what is to be fetched",
-			expected: `${needed} bytes`,
-			found: `${free} free`,
-			remedy: "Free space, or name another cache with --cache-dir",
+			expected: `${needed} free bytes`,
+			found: `${free}`,
+			remedy: `Free ${needed - free} bytes, or name another cache with --cache-dir`,
 		});
 }
 

@@ -19,6 +19,8 @@ import {
 export interface FetchRepositoryOptions extends HubOptions, DownloadOptions {
 	/** of all paths in the repository, those that are wanted */
 	choose(paths: readonly string[]): readonly string[];
+	/** paths that other readers of a model ask for: which of them are not there is noted for those */
+	sought?: readonly string[] | undefined;
 }
 
 /** A file of a repository, in the cache. */
@@ -61,14 +63,22 @@ export async function fetchRepository(
 /** The same for several, side by side: what is wrong with one is told before much of another was fetched. */
 export async function fetchRepositories(
 	repos: readonly string[],
-	{ choose, signal, onProgress, ...options }: FetchRepositoryOptions,
+	{
+		choose,
+		sought = [],
+		signal,
+		onProgress,
+		...options
+	}: FetchRepositoryOptions,
 ): Promise<FetchedRepository[]> {
 	const repositories = repos.map(parse);
 	const settings = await readHubSettings(options);
-	if (settings.offline)
-		return Promise.all(
-			repositories.map((each) => takeCached(settings, each, choose)),
-		);
+	if (settings.offline) {
+		const taken: FetchedRepository[] = [];
+		for (const repository of repositories)
+			taken.push(await takeCached(settings, repository, choose));
+		return taken;
+	}
 	const found: Found[] = [];
 	for (const repository of repositories)
 		found.push(await find(settings, repository, choose, signal));
@@ -77,7 +87,9 @@ export async function fetchRepositories(
 		found.flatMap(({ files }) => files),
 		{ signal, onProgress },
 	);
-	return Promise.all(found.map((each) => finish(settings, each, cached)));
+	return Promise.all(
+		found.map((each) => finish(settings, each, cached, sought)),
+	);
 }
 
 function parse(repo: string): Repository {
@@ -93,6 +105,9 @@ function parse(repo: string): Repository {
 
 interface Found extends Repository {
 	commit: string;
+	/** all that it has */
+	paths: ReadonlySet<string>;
+	/** those that are wanted */
 	files: RemoteFile[];
 }
 
@@ -105,9 +120,10 @@ async function find(
 	const { name } = repository;
 	const commit = await resolveCommit(settings, repository, signal);
 	const all = await listRemoteFiles(settings, name, commit, signal);
-	const wanted = new Set(choose(all.map((file) => file.path)));
+	const paths = new Set(all.map((file) => file.path));
+	const wanted = new Set(choose([...paths]));
 	const files = all.filter((file) => wanted.has(file.path));
-	if (files.length > 0) return { ...repository, commit, files };
+	if (files.length > 0) return { ...repository, commit, paths, files };
 	throw new UsageError({
 		where: describeSubject({ repository: name, revision: commit }),
 		what: "the repository holds no weights that can be read",
@@ -117,11 +133,14 @@ async function find(
 
 /** Note which commit the revision is, once all of it is there: offline, it is then found whole. */
 async function finish(
-	{ cacheDir }: HubSettings,
-	{ name, revision, commit, files }: Found,
+	settings: HubSettings,
+	{ name, revision, commit, paths, files }: Found,
 	cached: ReadonlySet<RemoteFile>,
+	sought: readonly string[],
 ): Promise<FetchedRepository> {
-	const cache = new RepositoryCache(cacheDir, name);
+	const cache = new RepositoryCache(settings, name);
+	const missing = sought.filter((each) => !paths.has(each));
+	await cache.writeMissing(commit, missing);
 	await cache.writeRevision(revision ?? DEFAULT_REVISION, commit);
 	return {
 		...{ repository: name, commit, folder: cache.snapshot(commit) },
@@ -135,11 +154,12 @@ async function finish(
 
 /** @throws {NetworkError} where the cache does not hold it */
 async function takeCached(
-	{ cacheDir }: HubSettings,
+	settings: HubSettings,
 	{ name, revision }: Repository,
 	choose: FetchRepositoryOptions["choose"],
 ): Promise<FetchedRepository> {
-	const cache = new RepositoryCache(cacheDir, name);
+	const { cacheDir } = settings;
+	const cache = new RepositoryCache(settings, name);
 	const commit = await cache.readRevision(revision ?? DEFAULT_REVISION);
 	const all = commit === null ? [] : await cache.listSnapshot(commit);
 	const wanted = new Set(choose(all.map((file) => file.path)));
@@ -153,6 +173,9 @@ async function takeCached(
 		...{ repository: name, commit, folder: cache.snapshot(commit) },
 		files: all
 			.filter((file) => wanted.has(file.path))
-			.map((file) => ({ ...file, wasCached: true })),
+			.map(({ oid, ...file }) => ({
+				...{ ...file, wasCached: true },
+				sha256: oid?.length === 64 ? oid : null,
+			})),
 	};
 }

@@ -1,7 +1,15 @@
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
+import {
+	type FileHandle,
+	open,
+	readdir,
+	rename,
+	rm,
+	stat,
+} from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
+import { throwIfAborted } from "../errors.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
 const PIECE_BYTES = 2 ** 20;
@@ -38,10 +46,25 @@ export class PartialBlob {
 		this.hash = hashOf(identity);
 	}
 
-	/** Begin a blob, or go on where a process that is gone has stopped. */
+	/** Bytes of a blob that processes which are gone have left, to be gone on with. */
+	static async bytesLeft(folder: string, oid: string): Promise<number> {
+		let most = 0;
+		for (const name of await leftOf(folder, oid)) {
+			const stats = await stat(path.join(folder, name)).catch(() => null);
+			most = Math.max(most, stats?.size ?? 0);
+		}
+		return most;
+	}
+
+	/**
+	 * Begin a blob, or go on where a process that is gone has stopped: all that is there is hashed first.
+	 *
+	 * @throws {LocalIoError} @throws {InterruptedError}
+	 */
 	static async open(
 		folder: string,
 		identity: BlobIdentity,
+		signal?: AbortSignal,
 	): Promise<PartialBlob> {
 		const file = path.join(folder, partialName(identity.oid));
 		try {
@@ -51,7 +74,7 @@ export class PartialBlob {
 				throw error;
 			});
 			const partial = new PartialBlob(file, handle, identity);
-			await partial.readBack().catch(async (error) => {
+			await partial.readBack(signal).catch(async (error) => {
 				await partial.close();
 				throw error;
 			});
@@ -61,8 +84,15 @@ export class PartialBlob {
 		}
 	}
 
+	/** Add bytes; they are hashed while they are written. */
 	async write(bytes: Uint8Array): Promise<void> {
+		const written = this.store(bytes);
 		this.hash.update(bytes);
+		await written;
+		this.byteLength += bytes.length;
+	}
+
+	private async store(bytes: Uint8Array): Promise<void> {
 		for (let done = 0; done < bytes.length; ) {
 			const { bytesWritten } = await this.handle
 				.write(bytes, done, bytes.length - done, this.byteLength + done)
@@ -71,7 +101,6 @@ export class PartialBlob {
 				});
 			done += bytesWritten;
 		}
-		this.byteLength += bytes.length;
 	}
 
 	/** Once it is whole: null where its checksum is right, else what it is instead. */
@@ -112,11 +141,12 @@ export class PartialBlob {
 		await this.handle.close().catch(() => {});
 	}
 
-	private async readBack(): Promise<void> {
+	private async readBack(signal: AbortSignal | undefined): Promise<void> {
 		const { size } = await this.handle.stat();
 		if (size > this.identity.byteLength) return this.restart();
 		const buffer = new Uint8Array(PIECE_BYTES);
 		while (this.byteLength < size) {
+			throwIfAborted(signal, this.file);
 			const { bytesRead } = await this.handle.read(
 				...([buffer, 0, buffer.length, this.byteLength] as const),
 			);
@@ -127,7 +157,8 @@ export class PartialBlob {
 	}
 }
 
-function hashOf({ oid, byteLength, isLfs }: BlobIdentity): Hash {
+/** The hash whose digest, in hex, is a blob's name. */
+export function hashOf({ oid, byteLength, isLfs }: BlobIdentity): Hash {
 	const hash = createHash(oid.length === 64 ? "sha256" : "sha1");
 	return isLfs ? hash : hash.update(`blob ${byteLength}\0`);
 }
@@ -138,13 +169,10 @@ function partialName(oid: string): string {
 	return `${oid}.md-${HOST}-${process.pid}.incomplete`;
 }
 
-/** Take over the longest of what processes of this machine have left of a blob when they died. */
+/** Take over one of what processes of this machine have left of a blob when they died. */
 async function adopt(folder: string, oid: string, file: string): Promise<void> {
-	const pattern = /^([0-9a-f]+)\.md-(.+)-(\d+)\.incomplete$/;
-	for (const name of await readdir(folder)) {
-		const [, of, host, pid] = pattern.exec(name) ?? [];
-		if (of !== oid || host !== HOST || Number(pid) === process.pid) continue;
-		if (isAlive(Number(pid))) continue;
+	for (const name of await leftOf(folder, oid)) {
+		if (path.join(folder, name) === file) continue;
 		const won = await rename(path.join(folder, name), file).then(
 			() => true,
 			(error) => {
@@ -154,6 +182,17 @@ async function adopt(folder: string, oid: string, file: string): Promise<void> {
 		);
 		if (won) return;
 	}
+}
+
+const PARTIAL = /^([0-9a-f]+)\.md-(.+)-(\d+)\.incomplete$/;
+
+/** What is there of a blob that no other live process writes. */
+async function leftOf(folder: string, oid: string): Promise<string[]> {
+	return (await readdir(folder)).filter((name) => {
+		const [, of, host, pid] = PARTIAL.exec(name) ?? [];
+		if (of !== oid || host !== HOST) return false;
+		return Number(pid) === process.pid || !isAlive(Number(pid));
+	});
 }
 
 function isAlive(pid: number): boolean {

@@ -36,9 +36,22 @@ export async function* readRange(
 				yield bytes;
 			}
 		} catch (error) {
-			await patience.after(error, range.at > at);
+			await patience.after(explain(error, file), range.at > at);
 		}
 	}
+}
+
+/** The Hub's servers need not give more than this but in pieces of their own (Xet), which are not asked for here. */
+const MOST_PLAIN_BYTES = 50e9;
+
+/** Say what may be behind the failures of a file that is too long for plain HTTP. */
+function explain(error: unknown, { byteLength }: RemoteFile): unknown {
+	if (!(error instanceof PassingFailure) || byteLength <= MOST_PLAIN_BYTES)
+		return error;
+	const { fault, waitMs, isCrawl } = error;
+	const remedy =
+		"A file of more than 50 GB may be kept for Xet alone, which is not spoken here: fetch it with the Python client (pip install hf_xet), whose cache is the same";
+	return new PassingFailure({ ...fault, remedy }, waitMs, isCrawl);
 }
 
 /** What of a file is still to come; `etag` is that of the earlier answers, where it is a strong one. */

@@ -26,7 +26,7 @@ export function describeSubject({ repository, revision, path }: Subject) {
  * @param hasToken  whether the request carried one
  */
 export function toRefusal(
-	{ status, headers }: Response,
+	{ status, headers }: { status: number; headers: Headers },
 	subject: Subject,
 	{ fromHub, hasToken }: { fromHub: boolean; hasToken: boolean },
 ): MergeDeltaError | PassingFailure {
@@ -76,12 +76,31 @@ export function toRefusal(
 				? "Does the token (HF_TOKEN) have the right to read this repository?"
 				: "Set HF_TOKEN to a token of an account that has access",
 		});
+	if (status === 407) return proxyRefusal(where, status);
 	return new NetworkError({
 		where,
-		what:
-			status === 407
-				? "the proxy wants a user and a password (407)"
-				: `the Hub gave an unexpected answer (${status})`,
+		what: `the Hub gave an unexpected answer (${status})`,
+	});
+}
+
+/** The error of what a proxy says instead of letting through. */
+export function proxyRefusal(
+	where: string,
+	status: number,
+): NetworkError | PassingFailure {
+	if (PASSING.has(status))
+		return new PassingFailure({ where, what: `the proxy failed (${status})` });
+	if (status === 407)
+		return new NetworkError({
+			where,
+			what: "the proxy wants a user and a password, or others (407)",
+			remedy:
+				"Write them into HTTPS_PROXY, as in http://user:password@proxy.example:3128",
+		});
+	return new NetworkError({
+		where,
+		what: `the proxy does not let through (${status})`,
+		remedy: "Name this host in NO_PROXY if it can be reached without",
 	});
 }
 

@@ -33,7 +33,8 @@ const FILE = /\.(safetensors|bin|pth|pt|enc|json|zip|gguf)$/i;
 
 const MOST_FILES = 100_000;
 export const COMMIT = /^[0-9a-f]{40}$/;
-const OID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
+/** Names of blobs: the SHA-1 of a git blob, or a SHA-256. */
+export const OID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 
 /** `org/name` or `org/name@revision`; null for what cannot be one. */
 export function parseRepository(text: string): Repository | null {

@@ -1,6 +1,13 @@
+import type { Readable } from "node:stream";
 import { NetworkError, throwIfAborted } from "../errors.ts";
 import { describeUrl, isPrivateHost } from "./address.ts";
-import { describeSubject, type Subject, toRefusal } from "./refusal.ts";
+import type { IncomingResponse } from "./connections.ts";
+import {
+	describeSubject,
+	proxyRefusal,
+	type Subject,
+	toRefusal,
+} from "./refusal.ts";
 import { PassingFailure } from "./retry.ts";
 import type { HubSettings } from "./settings.ts";
 
@@ -22,7 +29,7 @@ export interface Request {
 
 /** An answer whose body is still to be read, or dropped by `close`. */
 export interface Answer {
-	response: Response;
+	response: Pick<IncomingResponse, "status" | "headers">;
 	/** false where it came from a server the Hub sends to */
 	fromHub: boolean;
 	/**
@@ -61,7 +68,8 @@ export async function ask(
 			fromHub &&= url.origin === endpoint.origin;
 			continue;
 		}
-		if (response.ok || request.also?.includes(response.status))
+		const isWanted = response.status >= 200 && response.status < 300;
+		if (isWanted || request.also?.includes(response.status))
 			return {
 				...{ response, fromHub },
 				read: (timeoutMs) => exchange.read(timeoutMs),
@@ -100,7 +108,8 @@ class Exchange {
 	private readonly request: Request;
 	private readonly url: URL;
 	private readonly controller = new AbortController();
-	private reader: ReadableStreamDefaultReader<Uint8Array> | null = null;
+	private body: Readable | null = null;
+	private pieces: AsyncIterator<Uint8Array> | null = null;
 	private readonly abort = () => this.controller.abort();
 
 	constructor(settings: HubSettings, request: Request, url: URL) {
@@ -110,38 +119,39 @@ class Exchange {
 		request.signal?.addEventListener("abort", this.abort);
 	}
 
-	async send(token: string | null): Promise<Response> {
-		const { method = "GET", headers = {}, body, timeoutMs } = this.request;
-		throwIfAborted(this.request.signal, this.where);
-		const response = await this.within(timeoutMs, "no answer", () =>
-			fetch(this.url, {
-				...{ method, redirect: "manual", signal: this.controller.signal },
+	async send(token: string | null): Promise<IncomingResponse> {
+		const { settings, url, request } = this;
+		throwIfAborted(request.signal, this.where);
+		await settings.connections.prepare(url);
+		const response = await this.within(request.timeoutMs, "no answer", () =>
+			settings.connections.send(url, {
+				...{ method: request.method ?? "GET", body: request.body ?? null },
 				headers: {
-					// With a range, fetch says so itself.
-					...("range" in headers ? {} : { "accept-encoding": "identity" }),
-					...headers,
+					"accept-encoding": "identity",
+					...request.headers,
 					"user-agent": "merge-delta",
 					...(token === null ? {} : { authorization: `Bearer ${token}` }),
 				},
-				...(body === undefined ? {} : { body }),
+				signal: this.controller.signal,
 			}),
 		);
-		this.reader = response.body?.getReader() ?? null;
+		this.body = response.body.on("error", () => {}); // told to whoever reads
+		this.pieces = response.body[Symbol.asyncIterator]();
 		return response;
 	}
 
 	async read(timeoutMs: number): Promise<Uint8Array | null> {
-		const { reader } = this;
-		if (reader === null) return null;
+		const { pieces } = this;
+		if (pieces === null) return null;
 		const { value } = await this.within(timeoutMs, "nothing came", () =>
-			reader.read(),
+			pieces.next(),
 		);
 		return value ?? null;
 	}
 
 	close(): void {
 		this.request.signal?.removeEventListener("abort", this.abort);
-		this.reader?.cancel().catch(() => {});
+		this.body?.destroy();
 		this.controller.abort();
 	}
 
@@ -174,10 +184,24 @@ class Exchange {
 						where: this.where,
 						what: `${what} within ${timeoutMs / 1000} s`,
 					})
-				: toNetworkFailure(error, this.where);
+				: this.toFailure(error);
 		} finally {
 			clearTimeout(timer);
 		}
+	}
+
+	private toFailure(error: unknown): Error {
+		const proxy = this.settings.connections.proxyFor(this.url);
+		const { code, message } = error as { code?: unknown; message?: unknown };
+		const refused = /\b(?:Proxy .*\((\d{3})\))/.exec(String(message))?.[1];
+		if (proxy !== null && refused !== undefined)
+			return proxyRefusal(this.where, Number(refused));
+		const failure = toNetworkFailure(code, this.where);
+		if (proxy === null || !(failure instanceof PassingFailure)) return failure;
+		return new PassingFailure({
+			...failure.fault,
+			remedy: `Can the proxy ${proxy.origin} be reached, which ${proxy.variable} names? NO_PROXY names hosts to reach without`,
+		});
 	}
 
 	private get where(): string {
@@ -186,13 +210,14 @@ class Exchange {
 	}
 }
 
-/** What `fetch` says of a certificate or of TLS: trying again changes nothing. */
+/** What is said of a certificate or of TLS: trying again changes nothing. */
 const TLS =
 	/^(CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|HOSTNAME_MISMATCH|EPROTO)/;
 
-function toNetworkFailure(error: unknown, where: string): Error {
-	const cause = error instanceof Error ? (error.cause ?? error) : error;
-	const code = (cause as { code?: unknown } | null)?.code;
+function toNetworkFailure(
+	code: unknown,
+	where: string,
+): NetworkError | PassingFailure {
 	const name = typeof code === "string" ? code : "no reason given";
 	if (TLS.test(name))
 		return new NetworkError({

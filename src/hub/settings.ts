@@ -3,6 +3,8 @@ import { homedir } from "node:os";
 import path from "node:path";
 import { UsageError } from "../errors.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
+import { Connections } from "./connections.ts";
+import { readProxies } from "./proxies.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
 
 /** What a caller may choose about the Hub; what is left out comes from the environment. */
@@ -26,6 +28,9 @@ export interface HubSettings {
 	cacheDir: string;
 	token: string | null;
 	offline: boolean;
+	/** false: files lie in snapshots themselves */
+	symlinks: boolean;
+	connections: Connections;
 	/** until the headers of an answer about a repository */
 	metadataTimeoutMs: number;
 	/** until the headers, or the next bytes, of a file */
@@ -44,7 +49,7 @@ const DEFAULT_TIMEOUT_S = 10;
  * Settings as the Python client reads them (huggingface_hub 2.0, `constants.py`), under the caller's options.
  * A variable that is empty counts as not set.
  *
- * @throws {UsageError} where endpoint or token cannot be used; the token is never shown
+ * @throws {UsageError} where endpoint, proxy or token cannot be used; no token or password is shown
  */
 export async function readHubSettings(
 	options: HubOptions = {},
@@ -71,6 +76,8 @@ export async function readHubSettings(
 		offline:
 			options.offline ??
 			(isTrue(env.HF_HUB_OFFLINE) || isTrue(env.TRANSFORMERS_OFFLINE)),
+		symlinks: !isTrue(env.HF_HUB_DISABLE_SYMLINKS),
+		connections: new Connections(readProxies(env)),
 		metadataTimeoutMs: seconds(env.HF_HUB_ETAG_TIMEOUT) * 1000,
 		downloadTimeoutMs: seconds(env.HF_HUB_DOWNLOAD_TIMEOUT) * 1000,
 		retry: { ...DEFAULT_RETRY, ...options.retry },

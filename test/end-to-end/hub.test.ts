@@ -1,46 +1,42 @@
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+	mkdir,
+	readdir,
+	readFile,
+	rename,
+	symlink,
+	writeFile,
+} from "node:fs/promises";
+import { createServer, Socket } from "node:net";
 import path from "node:path";
+import { text } from "node:stream/consumers";
+import { setImmediate } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { neededFiles } from "../../src/checkpoint/needed-files.ts";
-import type { LocalHub, LocalHubOptions } from "../hub/local-hub.ts";
-import { openHub } from "../hub/open-hub.ts";
-import { filesOfFolder } from "../hub/stored-bytes.ts";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
+import type { LocalHub } from "../hub/local-hub.ts";
+import { openProxy } from "../hub/proxy.ts";
+import { AUTHORITY, putBehindTls } from "../hub/tls-front.ts";
+import {
+	BASE,
+	cleanEnvironment,
+	DELTA,
+	LLAMA,
+	modelHub,
+	STORE,
+	TARGET,
+	TOKEN,
+} from "./model-hub.ts";
+import { run, scratchFolder } from "./run.ts";
 
-const LLAMA = path.join(FIXTURES, "llama-f16");
-const BASE = "meta/llama";
-const DELTA = "lmsys/vicuna-delta";
-const TOKEN = "hf_secret_token";
-const STORE = /^GET http:\/\/localhost/;
-
-async function modelHub(options: Partial<LocalHubOptions> = {}) {
-	const hub = await openHub({
-		repos: {
-			[BASE]: {
-				files: await filesOfFolder(path.join(LLAMA, "base")),
-				gated: true,
-			},
-			[DELTA]: { files: await filesOfFolder(path.join(LLAMA, "delta")) },
-		},
-		tokens: { [TOKEN]: [BASE], hf_stranger: [] },
-		...options,
-	});
-	vi.stubEnv("HF_ENDPOINT", hub.endpoint);
-	return hub;
-}
+vi.setConfig({ testTimeout: 30_000 });
 
 const SIDES = ["--base", BASE, "--delta", DELTA];
 let cache: string;
 beforeEach(async () => {
-	for (const name of Object.keys(process.env))
-		if (/^(HF_|HUGGING|TRANSFORMERS_|XDG_)/.test(name))
-			vi.stubEnv(name, undefined);
-	cache = await scratchFolder();
-	vi.stubEnv("HF_HUB_CACHE", cache);
-	vi.stubEnv("HF_HOME", cache);
+	cache = await cleanEnvironment();
 	vi.stubEnv("HF_TOKEN", TOKEN);
-	onTestFinished(() => void vi.unstubAllEnvs());
 });
 
 async function merge(sides: readonly string[], ...flags: string[]) {
@@ -62,6 +58,23 @@ async function filesOf(folder: string) {
 	);
 }
 
+/** The command in a process of its own, as it was built. */
+function startProcess(...args: string[]) {
+	const bin = new URL("../../dist/bin/merge-delta.cjs", import.meta.url);
+	const child = spawn(process.execPath, [fileURLToPath(bin), ...args]);
+	onTestFinished(() => void child.kill("SIGKILL"));
+	return child;
+}
+
+async function runProcess(...args: string[]) {
+	const child = startProcess(...args);
+	const [stdout, stderr, [exitCode]] = await Promise.all([
+		...([text(child.stdout), text(child.stderr)] as const),
+		once(child, "close"),
+	]);
+	return { stdout, stderr, exitCode };
+}
+
 /** The token went to the hub alone, and nothing that was said shows it or a signature. */
 function expectDiscretion(hub: LocalHub, ...said: string[]) {
 	expect(hub.requests.some(({ headers }) => headers.authorization)).toBe(true);
@@ -72,7 +85,7 @@ function expectDiscretion(hub: LocalHub, ...said: string[]) {
 }
 
 describe("merge from two repositories", () => {
-	test("gives what the same folders give, and says where from", {
+	test("case 196: gives what the same folders give, says where from, and shows no token", {
 		timeout: 60_000,
 	}, async () => {
 		const hub = await modelHub();
@@ -102,7 +115,7 @@ describe("merge from two repositories", () => {
 		expect((await run("verify", remote.out)).exitCode).toBe(0);
 	});
 
-	test("survives a bad day of the network", async () => {
+	test("cases 175, 189, 190, 195: survives a bad day of the network", async () => {
 		const hub = await modelHub();
 		hub.fail(/\/tree\//, { kind: "rate-limited", retryAfter: "0" });
 		hub.fail(STORE, { kind: "reset", afterBytes: 700 }, 2);
@@ -113,13 +126,14 @@ describe("merge from two repositories", () => {
 		expect((await run("verify", out)).exitCode).toBe(0);
 	});
 
-	test("offline, from the cache alone", async () => {
+	test("case 203: offline, from the cache alone, without a socket", async () => {
 		const hub = await modelHub();
 		expect((await run("fetch", BASE)).exitCode).toBe(0);
 		expect((await run("fetch", DELTA)).exitCode).toBe(0);
 		const asked = hub.requests.length;
-		const connect = vi.spyOn(globalThis, "fetch");
-		onTestFinished(() => connect.mockRestore());
+		const connect = vi.spyOn(Socket.prototype, "connect");
+		const fetched = vi.spyOn(globalThis, "fetch");
+		onTestFinished(() => void vi.restoreAllMocks());
 		for (const offline of [
 			() => vi.stubEnv("HF_HUB_OFFLINE", "1"),
 			() => vi.stubEnv("HF_HUB_OFFLINE", undefined),
@@ -130,18 +144,20 @@ describe("merge from two repositories", () => {
 			expect(exitCode).toBe(0);
 		}
 		expect(connect).not.toHaveBeenCalled();
+		expect(fetched).not.toHaveBeenCalled();
 		expect(hub.requests.length).toBe(asked);
 	});
 
-	test("offline, what was not fetched is an error", async () => {
+	test("case 203: offline, what was not fetched is an error", async () => {
 		const hub = await modelHub();
-		const { exitCode, stderr } = await merge(SIDES, "--offline");
+		const { exitCode, stderr, out } = await merge(SIDES, "--offline");
 		expect(exitCode).toBe(5);
+		await expect(readdir(out)).rejects.toThrow("ENOENT");
 		expect(stderr).toMatch(/^error meta\/llama: not in the cache .+\n$/);
 		expect(hub.requests).toEqual([]);
 	});
 
-	test("a base without access is told before the delta's weights are fetched", async () => {
+	test("case 192: a base without access is told before the delta's weights are fetched", async () => {
 		const hub = await modelHub();
 		vi.stubEnv("HF_TOKEN", "hf_stranger");
 		const { exitCode, stderr } = await merge(SIDES);
@@ -176,6 +192,178 @@ describe("merge from two repositories", () => {
 		const out = await scratchFolder();
 		await writeFile(path.join(out, "x"), "");
 		const { exitCode } = await run(...SIDES, "--out", out);
+		expect(exitCode).toBe(8);
+		expect(hub.requests).toEqual([]);
+	});
+});
+
+describe("flags", () => {
+	test("case 196: --token comes before HF_TOKEN, and shows nowhere", async () => {
+		const hub = await modelHub();
+		vi.stubEnv("HF_TOKEN", "hf_stranger");
+		const flags = ["--token", TOKEN, "--verbose"];
+		const { exitCode, stdout, stderr, out } = await merge(SIDES, ...flags);
+		expect(exitCode, stderr).toBe(0);
+		const manifest = await readFile(path.join(out, "merge-delta.json"), "utf8");
+		expectDiscretion(hub, stdout, stderr, manifest);
+		vi.stubEnv("HF_HUB_CACHE", path.join(cache, "other"));
+		hub.fail(/resolve/, { kind: "status", status: 418 }, 99);
+		const failed = await run("fetch", BASE, ...flags, "--json");
+		expect(failed.exitCode).toBe(5);
+		expectDiscretion(hub, failed.stdout, failed.stderr);
+	});
+
+	test("case 196: --token is not in the list of processes", async () => {
+		const hub = await modelHub();
+		hub.fail(/./, { kind: "black-hole" }, 99);
+		const child = startProcess("fetch", BASE, "--token", TOKEN);
+		while (hub.requests.length === 0) await setImmediate();
+		const title = await readFile(`/proc/${child.pid}/cmdline`, "utf8").catch(
+			() => "", // no Linux
+		);
+		expect(title).not.toContain(TOKEN);
+	});
+
+	test.each([
+		["an empty one", ["--token", ""], "--token: is empty"],
+		["one that cannot be sent", ["--token", "hf_sec ret"], "holds no token"],
+	])("--token with %s is refused", async (_, flags, says) => {
+		const hub = await modelHub();
+		const { exitCode, stderr } = await run("fetch", DELTA, ...flags);
+		expect(exitCode).toBe(2);
+		expect(stderr).toContain(says);
+		expect(stderr).not.toContain("hf_sec");
+		expect(hub.requests).toEqual([]);
+	});
+
+	test("each source can be of another revision", async () => {
+		const hub = await modelHub();
+		const first = hub.commitOf(DELTA);
+		const later = await hub.commit(DELTA, { "config.json": "{}" });
+		const fetched = await run(
+			...["fetch", DELTA, "--revision", first, "--json"],
+		);
+		expect(JSON.parse(fetched.stdout).commit).toBe(first);
+		const inspected = await run("inspect", DELTA, "--revision", first);
+		expect(inspected.exitCode).toBe(0);
+		const revisions = ["--base-revision", "main", "--delta-revision", first];
+		const { exitCode, out } = await merge(SIDES, ...revisions);
+		expect(exitCode).toBe(0);
+		const text = await readFile(path.join(out, "merge-delta.json"), "utf8");
+		expect(text).toContain(first);
+		expect(text).not.toContain(later);
+		const planned = await run("plan", ...SIDES, ...revisions);
+		expect(planned.exitCode).toBe(0);
+	});
+
+	test("a revision is said once", async () => {
+		const hub = await modelHub();
+		const sides = ["--base", BASE, "--delta", `${DELTA}@main`];
+		const { exitCode, stderr, out } = await merge(
+			...([sides, "--delta-revision", "v1"] as const),
+		);
+		expect(exitCode).toBe(2);
+		expect(stderr).toContain("--delta-revision: lmsys/vicuna-delta@main names");
+		await expect(readdir(out)).rejects.toThrow("ENOENT");
+		expect(hub.requests).toEqual([]);
+	});
+});
+
+describe("what stands between", () => {
+	test("case 197: a proxy, by the environment", async () => {
+		const hub = await modelHub();
+		const proxy = await openProxy("me:s3cret");
+		const address = proxy.address.replace("//", "//me:s3cret@");
+		vi.stubEnv("HTTP_PROXY", address);
+		const { exitCode, stdout, stderr } = await run("fetch", DELTA);
+		expect(exitCode, stderr).toBe(0);
+		expect(proxy.requests).toHaveLength(hub.requests.length);
+		vi.stubEnv("http_proxy", proxy.address);
+		const refused = await run("fetch", BASE, "--verbose", "--json");
+		expect(refused.exitCode).toBe(5);
+		expect(refused.stderr).toContain("(407)");
+		for (const text of [stdout, stderr, refused.stdout, refused.stderr])
+			expect(text).not.toMatch(/s3cret|bWU6/);
+		vi.stubEnv("NO_PROXY", "127.0.0.1,localhost");
+		expect((await run("fetch", BASE)).exitCode).toBe(0);
+	});
+
+	test("case 197: what is no proxy is refused before anything is asked", async () => {
+		const hub = await modelHub();
+		vi.stubEnv("ALL_PROXY", "socks5://me:s3cret@127.0.0.1:1");
+		const { exitCode, stderr, out } = await merge(SIDES);
+		expect(exitCode).toBe(2);
+		expect(stderr).toMatch(/^error ALL_PROXY: not the address of a proxy/);
+		expect(stderr).not.toContain("s3cret");
+		expect(hub.requests).toEqual([]);
+		await expect(readdir(out)).rejects.toThrow("ENOENT");
+	});
+
+	test("case 173: certificates of an authority that NODE_EXTRA_CA_CERTS adds", async () => {
+		const hub = await modelHub();
+		await putBehindTls(hub);
+		vi.stubEnv("HF_ENDPOINT", hub.endpoint);
+		const refused = await runProcess("fetch", DELTA);
+		expect(refused.exitCode).toBe(5);
+		expect(refused.stderr).toMatch(
+			/^error .*no safe connection \(UNABLE_TO_VERIFY_LEAF_SIGNATURE\).*\n$/,
+		);
+		vi.stubEnv("NODE_EXTRA_CA_CERTS", AUTHORITY);
+		expect((await runProcess("fetch", DELTA)).exitCode).toBe(0);
+	});
+});
+
+test("files of the store that all models share are read as the cache's own", async () => {
+	await modelHub();
+	expect((await run("fetch", BASE)).exitCode).toBe(0);
+	expect((await run("fetch", DELTA)).exitCode).toBe(0);
+	for (const repository of [BASE, DELTA]) {
+		const folder = `models--${repository.replace("/", "--")}`;
+		const blobs = path.join(cache, folder, "blobs");
+		for (const name of await readdir(blobs)) {
+			const shared = path.join(cache, "blobs", name.slice(0, 2), name);
+			await mkdir(path.dirname(shared), { recursive: true });
+			await rename(path.join(blobs, name), shared);
+			await symlink(path.relative(blobs, shared), path.join(blobs, name));
+		}
+	}
+	const { exitCode, stderr, out } = await merge(SIDES, "--offline");
+	expect(exitCode, stderr).toBe(0);
+	expect((await run("verify", out)).exitCode).toBe(0);
+});
+
+describe("make from two repositories", () => {
+	const MAKE = ["make", "--convention", "fastchat-v1.1"];
+
+	test("gives what the same folders give, and says where from", async () => {
+		const hub = await modelHub();
+		const out = path.join(await scratchFolder(), "out");
+		const { exitCode, stderr, stdout } = await run(
+			...[...MAKE, "--base", BASE, "--target", TARGET, "--out", out],
+		);
+		expect(exitCode, stderr).toBe(0);
+		const here = path.join(await scratchFolder(), "out");
+		const sides = ["base", "expected"].map((side) => path.join(LLAMA, side));
+		const [base = "", target = ""] = sides;
+		await run(...[...MAKE, "--base", base, "--target", target, "--out", here]);
+		expect(await filesOf(out)).toEqual(await filesOf(here));
+		const text = await readFile(path.join(out, "merge-delta.json"), "utf8");
+		const { inputs } = JSON.parse(text);
+		expect(inputs.length).toBeGreaterThan(2);
+		for (const { from, repository, commit } of inputs) {
+			expect(repository).toBe(from === "base" ? BASE : TARGET);
+			expect(commit).toBe(hub.commitOf(repository));
+		}
+		expectDiscretion(hub, stdout, stderr, text);
+	});
+
+	test("an output that exists is told before anything is fetched", async () => {
+		const hub = await modelHub();
+		const out = await scratchFolder();
+		await writeFile(path.join(out, "x"), "");
+		const { exitCode } = await run(
+			...[...MAKE, "--base", BASE, "--target", TARGET, "--out", out],
+		);
 		expect(exitCode).toBe(8);
 		expect(hub.requests).toEqual([]);
 	});
@@ -255,7 +443,7 @@ describe("the other commands", () => {
 		expect(exitCode).toBe(code);
 	});
 
-	test("a Hub that nobody runs is exit code 5, in one line", async () => {
+	test("case 172: a Hub that nobody runs is exit code 5, in one line", async () => {
 		const server = createServer().listen(0, "127.0.0.1");
 		await new Promise((resolve) => server.once("listening", resolve));
 		const { port } = server.address() as { port: number };

@@ -5,18 +5,20 @@ import {
 	chmod,
 	lstat,
 	mkdir,
+	open as openFile,
 	readdir,
 	readFile,
 	readlink,
 	rm,
 	stat,
 	symlink,
+	truncate,
 	writeFile,
 } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import {
 	InterruptedError,
 	NetworkError,
@@ -28,9 +30,25 @@ import {
 	type FetchRepositoryOptions,
 	fetchRepository,
 } from "../../src/hub/fetch-repository.ts";
+import { PartialBlob } from "../../src/hub/partial.ts";
 import { scratchFolder } from "../end-to-end/run.ts";
 import type { LocalHub, LocalHubOptions } from "./local-hub.ts";
 import { IMPATIENT, MODEL, openHub, someBytes } from "./open-hub.ts";
+
+vi.setConfig({ testTimeout: 30_000 });
+
+const { makeLink } = vi.hoisted(() => ({ makeLink: vi.fn() }));
+vi.mock("node:fs/promises", async (original) => {
+	const actual = await original<typeof import("node:fs/promises")>();
+	return {
+		...actual,
+		/** The system's own, where a test has not said otherwise. */
+		symlink: (...args: Parameters<typeof actual.symlink>) =>
+			makeLink.getMockImplementation() === undefined
+				? actual.symlink(...args)
+				: makeLink(...args),
+	};
+});
 
 const SIZE = 300_000;
 const WEIGHTS = someBytes(SIZE);
@@ -205,8 +223,177 @@ describe("the cache", () => {
 	});
 });
 
+describe("without links", () => {
+	/** Two files of one content, and a second commit that shares the weights. */
+	async function openTwice(how: string) {
+		const opened = await open({
+			repos: { [MODEL]: { files: { ...FILES, "again.json": CONFIG } } },
+		});
+		if (how === "forbidden") vi.stubEnv("HF_HUB_DISABLE_SYMLINKS", "1");
+		else
+			makeLink.mockRejectedValue(Object.assign(new Error(how), { code: how }));
+		onTestFinished(() => {
+			vi.unstubAllEnvs();
+			makeLink.mockReset();
+		});
+		return opened;
+	}
+
+	test.each(["forbidden", "EPERM", "ENOTSUP"])(
+		"files lie in the snapshot themselves: %s",
+		async (how) => {
+			const { hub, folder, blobs, bring } = await openTwice(how);
+			const { folder: snapshot } = await bring();
+			await expectWeights(snapshot);
+			for (const name of ["config.json", "again.json"]) {
+				expect(await readFile(path.join(snapshot, name), "utf8")).toBe(CONFIG);
+				expect((await lstat(path.join(snapshot, name))).isFile()).toBe(true);
+			}
+			expect(await readdir(blobs)).toEqual([]);
+			expect(await leftovers(folder)).toEqual([]);
+			hub.requests.length = 0;
+			const again = await bring();
+			expect(again.files.every(({ wasCached }) => wasCached)).toBe(true);
+			expect(asked(hub)).toEqual([]);
+			const offline = await bring(MODEL, { offline: true });
+			expect(offline.files).toHaveLength(4);
+		},
+	);
+
+	test("what another snapshot links to is copied, not moved", async () => {
+		const { hub, blobs, bring } = await open();
+		const { folder: before } = await bring();
+		await hub.commit(MODEL, { ...FILES, "config.json": "{}" });
+		vi.stubEnv("HF_HUB_DISABLE_SYMLINKS", "1");
+		onTestFinished(() => void vi.unstubAllEnvs());
+		hub.requests.length = 0;
+		const { folder: after } = await bring();
+		expect(asked(hub)).toEqual([]);
+		await expectWeights(before);
+		await expectWeights(after);
+		expect(await readdir(blobs)).toContain(SHA256);
+		const file = path.join(after, "model.safetensors");
+		expect((await lstat(file)).isFile()).toBe(true);
+	});
+
+	test("an error of another kind is told", async () => {
+		const { bring } = await openTwice("ENOSPC");
+		await expect(bring()).rejects.toMatchObject({ code: "ERR_LOCAL_IO" });
+	});
+});
+
+describe("a full disk", () => {
+	test("is told before anything is fetched, with what is missing", async () => {
+		const { hub, folder, bring } = await open();
+		const huge = 2 ** 52;
+		const entries = [
+			{
+				...{
+					type: "file",
+					path: "model.safetensors",
+					size: huge,
+					oid: CONFIG_ID,
+				},
+				lfs: { oid: SHA256, size: huge, pointerSize: 1 },
+			},
+		];
+		hub.fail(/\/tree\//, {
+			...{ kind: "status", status: 200, body: JSON.stringify(entries) },
+		});
+		const error = await bring().catch((e) => e);
+		expect(error).toMatchObject({ code: "ERR_LOCAL_IO" });
+		const [, expected, found, missing] =
+			/expected (\d+) free bytes, found (\d+)\. Free (\d+) bytes/.exec(
+				error.message,
+			) ?? [];
+		expect(Number(expected)).toBe(huge);
+		expect(Number(found) + Number(missing)).toBe(huge);
+		expect(asked(hub)).toEqual([]);
+		expect(await readdir(folder)).toEqual(["blobs"]);
+	});
+
+	test("needs no space for what is there of it", async () => {
+		const { blobs, bring, hub } = await open();
+		await mkdir(blobs, { recursive: true });
+		const huge = 2 ** 40;
+		const left = path.join(
+			blobs,
+			`${SHA256}.md-${HOST}-${await deadPid()}.incomplete`,
+		);
+		await writeFile(left, "");
+		await truncate(left, huge); // holes, which take none
+		const entries = [
+			{
+				...{
+					type: "file",
+					path: "model.safetensors",
+					size: huge,
+					oid: CONFIG_ID,
+				},
+				lfs: { oid: SHA256, size: huge, pointerSize: 1 },
+			},
+		];
+		expect(await PartialBlob.bytesLeft(blobs, SHA256)).toBe(huge);
+		const controller = new AbortController();
+		hub.fail(/\/tree\//, {
+			...{ kind: "status", status: 200, body: JSON.stringify(entries) },
+		});
+		const { signal } = controller;
+		const fetching = bring(MODEL, { signal }).catch((e) => e);
+		const own = `${SHA256}.md-${HOST}-${process.pid}.incomplete`;
+		while (!(await readdir(blobs)).includes(own));
+		controller.abort();
+		expect(await fetching).toBeInstanceOf(InterruptedError);
+		expect((await stat(path.join(blobs, own))).size).toBe(huge);
+	});
+
+	test("in the middle leaves what the next run goes on with", async () => {
+		const { hub, folder, bring } = await open();
+		hub.fail(STORE, { kind: "packets", bytes: 20_000 });
+		const handle = await openFile(path.join(folder, "..", "x"), "w");
+		await handle.close();
+		const prototype = Object.getPrototypeOf(handle);
+		const write = vi.spyOn(prototype, "write");
+		onTestFinished(() => write.mockRestore());
+		let written = 0;
+		const failing = bring(MODEL, {
+			choose: () => ["model.safetensors"],
+			onProgress: ({ fileBytes }) => {
+				written = fileBytes;
+				if (fileBytes > 0)
+					write.mockRejectedValue(
+						Object.assign(new Error("full"), { code: "ENOSPC" }),
+					);
+			},
+		});
+		const error = await failing.catch((e) => e);
+		expect(error).toMatchObject({ code: "ERR_LOCAL_IO" });
+		expect(error.message).toMatch(
+			/writing failed \(ENOSPC\)\. The disk is full: free space, then run the same command again/,
+		);
+		write.mockRestore();
+		hub.requests.length = 0;
+		const { folder: snapshot } = await bring();
+		expect(written).toBeGreaterThan(0);
+		expect(asked(hub)).toEqual([`bytes=${written}-${SIZE - 1}`]);
+		await expectWeights(snapshot);
+	});
+});
+
+test("what transformers would look for in vain is noted for it", async () => {
+	const { folder, bring } = await open();
+	const sought = ["config.json", "tokenizer.model", "sub/x.json"];
+	const { commit } = await bring(MODEL, { sought });
+	await bring(MODEL, { sought });
+	const noted = path.join(folder, ".no_exist", commit);
+	expect((await readdir(noted, { recursive: true })).sort()).toEqual(
+		["sub", "sub/x.json", "tokenizer.model"].sort(),
+	);
+	expect((await stat(path.join(noted, "tokenizer.model"))).size).toBe(0);
+});
+
 describe("checksums", () => {
-	test("wrong once: fetched once more", async () => {
+	test("case 189: wrong once: fetched once more", async () => {
 		const { hub, folder, bring } = await open();
 		hub.fail(STORE, { kind: "bit-flip", at: 123_456 });
 		const notices: string[] = [];
@@ -227,18 +414,23 @@ describe("checksums", () => {
 			/config\.json/,
 			{ kind: "bit-flip", at: 2 },
 		],
-	])("wrong twice: %s is refused and not kept", async (_, pattern, fault) => {
-		const { hub, folder, blobs, bring } = await open();
-		hub.fail(pattern, fault, 99);
-		const error = await bring().catch((e) => e);
-		expect(error).toBeInstanceOf(VerificationError);
-		const oid = pattern === STORE ? SHA256 : CONFIG_ID;
-		expect(error.message).toContain(oid);
-		expect((await readdir(blobs)).filter((n) => n.startsWith(oid))).toEqual([]);
-		expect(await readdir(folder)).not.toContain("refs");
-	});
+	])(
+		"case 189: wrong twice: %s is refused and not kept",
+		async (_, pattern, fault) => {
+			const { hub, folder, blobs, bring } = await open();
+			hub.fail(pattern, fault, 99);
+			const error = await bring().catch((e) => e);
+			expect(error).toBeInstanceOf(VerificationError);
+			const oid = pattern === STORE ? SHA256 : CONFIG_ID;
+			expect(error.message).toContain(oid);
+			expect((await readdir(blobs)).filter((n) => n.startsWith(oid))).toEqual(
+				[],
+			);
+			expect(await readdir(folder)).not.toContain("refs");
+		},
+	);
 
-	test("wrong bytes of another range that says it is the right one", async () => {
+	test("case 181: wrong bytes of another range that says it is the right one", async () => {
 		const { hub, bring } = await open();
 		hub.fail(STORE, { kind: "reset", afterBytes: 100_000 });
 		hub.fail(STORE, { kind: "other-range", shift: -1, lying: true });
@@ -247,7 +439,7 @@ describe("checksums", () => {
 		await expectWeights(folder);
 	});
 
-	test("of a mirror that tells none with the file", async () => {
+	test("case 201: of a mirror that tells none with the file", async () => {
 		const { hub, bring } = await open();
 		hub.fail(/resolve/, { kind: "mirror" }, 99);
 		hub.fail(STORE, { kind: "bit-flip", at: 7 });
@@ -285,7 +477,7 @@ describe("what a dead process left", () => {
 		expect(asked(hub)).toEqual([`bytes=1000-${SIZE - 1}`]);
 	});
 
-	test("is whole already", async () => {
+	test("case 185: is whole already", async () => {
 		const { hub, bring } = await openWith(WEIGHTS, await deadPid());
 		await bring();
 		expect(asked(hub)).toEqual([]);
@@ -418,7 +610,7 @@ describe("several at once", () => {
 });
 
 describe("offline", () => {
-	test("takes what the cache holds, and opens no socket", async () => {
+	test("case 203: takes what the cache holds, and opens no socket", async () => {
 		const { hub, bring } = await open();
 		const online = await bring();
 		hub.requests.length = 0;

@@ -17,6 +17,8 @@ import {
 	someBytes,
 } from "./open-hub.ts";
 
+vi.setConfig({ testTimeout: 30_000 });
+
 const SIZE = 100_000;
 const WEIGHTS = someBytes(SIZE);
 const NAME = "model.safetensors";
@@ -68,7 +70,7 @@ test("nothing is asked for no bytes", async () => {
 	await expect(read(7, SIZE + 1)).rejects.toBeInstanceOf(RangeError);
 });
 
-test("all is asked by the commit, unencoded, and the store sees no token", async () => {
+test("case 193: all is asked by the commit, unencoded, and the store sees no token", async () => {
 	const { read, hub, file } = await open({ tokens: { hf_t: [MODEL] } }, "hf_t");
 	await read();
 	const [first, second] = hub.requests;
@@ -86,67 +88,83 @@ test("all is asked by the commit, unencoded, and the store sees no token", async
 
 describe("goes on after", () => {
 	test.each<[string, Fault]>([
-		["a reset before any header", { kind: "reset" }],
-		["a reset before the first byte", { kind: "reset", afterBytes: 0 }],
-		["a reset after the first byte", { kind: "reset", afterBytes: 1 }],
-		["a reset in the middle", { kind: "reset", afterBytes: 65_537 }],
-		["a reset before the last byte", { kind: "reset", afterBytes: SIZE - 1 }],
-		["an end before any header", { kind: "fin" }],
-		["an early end", { kind: "fin", afterBytes: 50_000 }],
+		["case 175: a reset before any header", { kind: "reset" }],
 		[
-			"an early end of no declared length",
+			"case 175: a reset before the first byte",
+			{ kind: "reset", afterBytes: 0 },
+		],
+		[
+			"case 175: a reset after the first byte",
+			{ kind: "reset", afterBytes: 1 },
+		],
+		["case 175: a reset in the middle", { kind: "reset", afterBytes: 65_537 }],
+		[
+			"case 175: a reset before the last byte",
+			{ kind: "reset", afterBytes: SIZE - 1 },
+		],
+		["case 176: an end before any header", { kind: "fin" }],
+		["case 176: an early end", { kind: "fin", afterBytes: 50_000 }],
+		[
+			"case 177: an early end of no declared length",
 			{ kind: "fin", afterBytes: 50_000, framing: "close" },
 		],
 		[
-			"an early end of chunks",
+			"case 178: an early end of chunks",
 			{ kind: "fin", afterBytes: 50_000, framing: "chunked" },
 		],
 		[
-			"a short body with a length that agrees",
+			"case 180: a short body with a length that agrees",
 			{ kind: "truncate", bytes: 50_000 },
 		],
-		["silence", { kind: "black-hole" }],
-		["silence in the middle", { kind: "stall", afterBytes: 50_000 }],
+		["case 174: silence", { kind: "black-hole" }],
+		["case 174: silence in the middle", { kind: "stall", afterBytes: 50_000 }],
 		["packets of 999 bytes", { kind: "packets", bytes: 999 }],
-		["bytes behind the end", { kind: "excess", bytes: 10 }],
+		["case 179: bytes behind the end", { kind: "excess", bytes: 10 }],
 		[
-			"declared bytes behind the end",
+			"case 179: declared bytes behind the end",
 			{ kind: "excess", bytes: 10, declared: true },
 		],
-		["500", { kind: "status", status: 500 }],
-		["408", { kind: "status", status: 408 }],
+		["case 191: 500", { kind: "status", status: 500 }],
+		["case 191: 408", { kind: "status", status: 408 }],
 		[
-			"503 with a wait",
+			"case 191: 503 with a wait",
 			{ kind: "status", status: 503, headers: { "Retry-After": "0" } },
 		],
-		["429", { kind: "rate-limited", retryAfter: "0" }],
-		["an address that has expired", { kind: "expired-url" }],
-		["another range", { kind: "other-range", shift: 5 }],
-		["an earlier range", { kind: "other-range", shift: -5 }],
-		["no Content-Range", { kind: "headers", set: { "Content-Range": null } }],
+		["case 190: 429", { kind: "rate-limited", retryAfter: "0" }],
+		["case 195: an address that has expired", { kind: "expired-url" }],
+		["case 181: another range", { kind: "other-range", shift: 5 }],
+		["case 181: an earlier range", { kind: "other-range", shift: -5 }],
 		[
-			"a malformed Content-Range",
+			"case 182: no Content-Range",
+			{ kind: "headers", set: { "Content-Range": null } },
+		],
+		[
+			"case 182: a malformed Content-Range",
 			{ kind: "headers", set: { "Content-Range": "bytes 0-/x" } },
 		],
-		["several ranges", { kind: "multipart" }],
-		["416", { kind: "range-not-satisfiable" }],
+		["case 182: several ranges", { kind: "multipart" }],
+		["case 185: 416", { kind: "range-not-satisfiable" }],
 		[
-			"416 that tells nothing",
+			"case 185: 416 that tells nothing",
 			{ kind: "range-not-satisfiable", contentRange: null },
 		],
-		["gzip", { kind: "gzip" }],
-		["cut gzip", { kind: "gzip", keep: 1000 }],
-		["a page for people", { kind: "html" }],
+		["case 188: gzip", { kind: "gzip" }],
+		["case 188: cut gzip", { kind: "gzip", keep: 1000 }],
+		["case 184: a page for people", { kind: "html" }],
 		[
-			"a wrong Content-Length",
+			"case 180: a wrong Content-Length",
 			{ kind: "headers", set: { "Content-Length": "-5" } },
 		],
 		[
-			"two Content-Lengths",
+			"case 180: two Content-Lengths",
 			{ kind: "headers", set: { "Content-Length": ["100000", "7"] } },
 		],
+		[
+			"case 180: a length and chunks",
+			{ kind: "headers", set: { "Transfer-Encoding": "chunked" } },
+		],
 		["too long headers", { kind: "oversize-headers", bytes: 40_000 }],
-		["a redirect of the store to itself", { kind: "redirect" }],
+		["case 194: a redirect of the store to itself", { kind: "redirect" }],
 	])("%s", async (_, fault) => {
 		const { hub, read } = await open();
 		hub.fail(STORE, fault, 2);
@@ -155,7 +173,7 @@ describe("goes on after", () => {
 		expect(hub.requests.map((request) => request.fault)).toContain(fault.kind);
 	});
 
-	test("a reset wherever it comes, at the byte where it came", async () => {
+	test("case 175: a reset wherever it comes, at the byte where it came", async () => {
 		const { hub, read, asked } = await open();
 		for (let i = 0; i < 12; i++)
 			hub.fail(STORE, { kind: "reset", afterBytes: 8000 });
@@ -169,7 +187,7 @@ describe("goes on after", () => {
 		expect(new Set(begins).size).toBe(13);
 	});
 
-	test("200 with the whole file, also where the middle is wanted", async () => {
+	test("case 184: 200 with the whole file, also where the middle is wanted", async () => {
 		const { hub, read } = await open();
 		hub.fail(STORE, { kind: "reset", afterBytes: 40_000 });
 		hub.fail(STORE, { kind: "ignore-range" });
@@ -180,7 +198,7 @@ describe("goes on after", () => {
 		expect(await read(7, 9)).toEqual(Buffer.from(WEIGHTS.subarray(7, 9)));
 	});
 
-	test("addresses that expire between two tries", async () => {
+	test("case 195: addresses that expire between two tries", async () => {
 		const { hub, read } = await open();
 		hub.fail(STORE, { kind: "reset", afterBytes: 40_000 });
 		hub.fail(STORE, { kind: "expired-url" });
@@ -212,7 +230,7 @@ describe("gives up, with an error that says why, after", () => {
 		);
 	});
 
-	test("redirects without end", async () => {
+	test("case 194: redirects without end", async () => {
 		const { hub, read } = await open();
 		hub.fail(STORE, { kind: "redirect" }, 99);
 		const error = await read().catch((e) => e);
@@ -230,7 +248,7 @@ describe("gives up, with an error that says why, after", () => {
 			},
 		],
 		["416", { kind: "range-not-satisfiable", contentRange: "bytes */5" }],
-	])("another total size by %s, at once", async (_, fault) => {
+	])("case 183: another total size by %s, at once", async (_, fault) => {
 		const { hub, read } = await open();
 		hub.fail(STORE, fault);
 		const error = await read().catch((e) => e);
@@ -238,7 +256,7 @@ describe("gives up, with an error that says why, after", () => {
 		expect(error.message).toMatch(/it has (99|5) bytes, not 100000/);
 	});
 
-	test("another ETag in the middle, at once", async () => {
+	test("case 186: another ETag in the middle, at once", async () => {
 		const { hub, read } = await open();
 		hub.fail(STORE, { kind: "reset", afterBytes: 40_000 });
 		hub.fail(STORE, { kind: "headers", set: { ETag: '"other"' } });
@@ -248,7 +266,7 @@ describe("gives up, with an error that says why, after", () => {
 	});
 });
 
-test("only a strong ETag is sent back", async () => {
+test("case 187: only a strong ETag is sent back", async () => {
 	const { hub, read } = await open();
 	hub.fail(STORE, { kind: "reset", afterBytes: 40_000 });
 	await read();
@@ -280,7 +298,7 @@ test("an interruption ends it", async () => {
 	await expect(rest).rejects.toBeInstanceOf(InterruptedError);
 });
 
-test("less than 1 kB a second is standing still, whatever it adds up to", async () => {
+test("case 198: less than 1 kB a second is standing still, whatever it adds up to", async () => {
 	const { read, hub } = await open();
 	hub.fail(STORE, { kind: "packets", bytes: 100, everyMs: 1 }, 99);
 	// Each look at the clock finds it ten seconds on.
@@ -291,6 +309,39 @@ test("less than 1 kB a second is standing still, whatever it adds up to", async 
 	clock.mockRestore();
 	expect(error).toBeInstanceOf(NetworkError);
 	expect(error.message).toContain("less than 1024 bytes a second (tried 6");
+});
+
+test("a header that is no Latin is no fault", async () => {
+	const { hub, read } = await open();
+	const set = { "X-Name": "模型", "Content-Disposition": 'filename="模型"' };
+	hub.fail(STORE, { kind: "headers", set });
+	expect((await read()).equals(WEIGHTS)).toBe(true);
+	expect(hub.requests).toHaveLength(2);
+});
+
+test("case 199: packets of one byte", async () => {
+	const { hub, read } = await open();
+	hub.fail(STORE, { kind: "packets", bytes: 1 });
+	const bytes = await read(SIZE - 2000);
+	expect(bytes.equals(WEIGHTS.subarray(SIZE - 2000))).toBe(true);
+	expect(hub.requests).toHaveLength(2);
+});
+
+test("case 202: a file that is too long for plain HTTP says what to do", async () => {
+	const { hub, settings, file } = await open();
+	hub.fail(STORE, { kind: "status", status: 400 }, 99);
+	const readOf = (byteLength: number) =>
+		gathered(readRange(settings, { ...file, byteLength }, 0, 9)).catch(
+			(e) => e,
+		);
+	const error = await readOf(50_000_000_001);
+	expect(error).toBeInstanceOf(NetworkError);
+	expect(error.message).toMatch(
+		/refused \(400\) \(tried 6 times\)\. A file of more than 50 GB .* hf_xet/,
+	);
+	const { message } = await readOf(50_000_000_000);
+	expect(message).toContain("refused (400)");
+	expect(message).not.toContain("Xet");
 });
 
 describe("a remote file as a source of bytes", () => {

@@ -1,10 +1,14 @@
+import { Readable } from "node:stream";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { NetworkError, UsageError } from "../../src/errors.ts";
 import { isPrivateHost } from "../../src/hub/address.ts";
+import { Connections } from "../../src/hub/connections.ts";
 import { listRemoteFiles, resolveCommit } from "../../src/hub/repository.ts";
 import { ask } from "../../src/hub/request.ts";
 import { PassingFailure } from "../../src/hub/retry.ts";
 import { MODEL, openHub, settingsFor } from "./open-hub.ts";
+
+vi.setConfig({ testTimeout: 30_000 });
 
 const FILES = { "config.json": "{}", "model.safetensors": "weights" };
 const SUBJECT = { repository: MODEL, revision: null };
@@ -17,16 +21,15 @@ function answerBy(
 ) {
 	const asked: [url: string, authorization: string | null][] = [];
 	const stub = vi
-		.spyOn(globalThis, "fetch")
-		.mockImplementation(async (input, init) => {
-			const headers = new Headers(init?.headers);
-			asked.push([String(input), headers.get("authorization")]);
-			expect(init?.redirect).toBe("manual");
-			const { status = 200, location } = answers[String(input)] ?? {};
-			return new Response(null, {
+		.spyOn(Connections.prototype, "send")
+		.mockImplementation(async ({ href }, { headers }) => {
+			asked.push([href, headers.authorization ?? null]);
+			const { status = 200, location } = answers[href] ?? {};
+			return {
 				status,
-				headers: location === undefined ? {} : { location },
-			});
+				headers: new Headers(location === undefined ? {} : { location }),
+				body: Readable.from([]),
+			};
 		});
 	onTestFinished(() => stub.mockRestore());
 	return asked;
@@ -40,7 +43,7 @@ async function askPublic(location: string, endpoint = "https://hub.example") {
 	return { asked, outcome };
 }
 
-describe("redirects", () => {
+describe("case 194: redirects", () => {
 	test.each([
 		["to http", "http://hub.example/b"],
 		["to a file", "file:///etc/passwd"],
@@ -69,7 +72,7 @@ describe("redirects", () => {
 		expect(asked[1]).toEqual(["http://10.1.2.3/b", null]);
 	});
 
-	test("a relative one keeps the token, another origin loses it for good", async () => {
+	test("case 193: a relative one keeps the token, another origin loses it for good", async () => {
 		const endpoint = "https://hub.example";
 		const asked = answerBy({
 			[`${endpoint}/a`]: { status: 307, location: "b" },
@@ -111,7 +114,7 @@ test("hosts of a private network", () => {
 		expect(isPrivate(host), host).toBe(false);
 });
 
-describe("what the Hub refuses is told with what to do", () => {
+describe("case 192: what the Hub refuses is told with what to do", () => {
 	async function refusal(
 		spec: object,
 		token: string | null,
@@ -194,15 +197,15 @@ describe("what the Hub refuses is told with what to do", () => {
 
 describe("answers about a repository", () => {
 	test.each([
-		["503", { kind: "status", status: 503 }],
-		["429 with a wait", { kind: "rate-limited", retryAfter: "0" }],
-		["a reset", { kind: "reset" }],
-		["a reset in the body", { kind: "reset", afterBytes: 9 }],
+		["case 191: 503", { kind: "status", status: 503 }],
+		["case 190: 429 with a wait", { kind: "rate-limited", retryAfter: "0" }],
+		["case 175: a reset", { kind: "reset" }],
+		["case 175: a reset in the body", { kind: "reset", afterBytes: 9 }],
 		[
-			"a body that ends early",
+			"case 177: a body that ends early",
 			{ kind: "fin", afterBytes: 9, framing: "close" },
 		],
-		["a page for people", { kind: "html" }],
+		["case 189: a page for people", { kind: "html" }],
 	] as const)("%s is tried again", async (_, fault) => {
 		const hub = await openHub({ repos: { [MODEL]: { files: FILES } } });
 		hub.fail(/\/api\/models\//, fault, 3);
@@ -211,7 +214,7 @@ describe("answers about a repository", () => {
 		expect(hub.requests.length).toBe(4);
 	});
 
-	test("in the end it is given up, without showing a query", async () => {
+	test("case 191: in the end it is given up, without showing a query", async () => {
 		const hub = await openHub({ repos: { [MODEL]: { files: FILES } } });
 		hub.fail(/\/api\/models\//, { kind: "status", status: 500 }, 99);
 		const settings = await settingsFor(hub);
@@ -222,7 +225,7 @@ describe("answers about a repository", () => {
 		expect(hub.requests.length).toBe(6);
 	});
 
-	test("a wait of years is not waited for", async () => {
+	test("case 190: a wait of years is not waited for", async () => {
 		const hub = await openHub({ repos: { [MODEL]: { files: FILES } } });
 		hub.fail(/./, { kind: "rate-limited", retryAfter: "1000000000" }, 99);
 		const error = await resolveCommit(await settingsFor(hub), REPOSITORY).catch(
@@ -245,7 +248,7 @@ describe("answers about a repository", () => {
 		for (const { url } of hub.requests) expect(url).toContain(commit);
 	});
 
-	test("no answer within the time", async () => {
+	test("case 174: no answer within the time", async () => {
 		const hub = await openHub({ repos: { [MODEL]: { files: FILES } } });
 		hub.fail(/./, { kind: "black-hole" });
 		const settings = { ...(await settingsFor(hub)), metadataTimeoutMs: 50 };
@@ -253,7 +256,7 @@ describe("answers about a repository", () => {
 		expect(hub.requests.length).toBe(2);
 	});
 
-	test("nobody listens", async () => {
+	test("case 172: nobody listens", async () => {
 		const hub = await openHub({ repos: {} });
 		await hub.close();
 		const settings = await settingsFor(hub);
@@ -266,5 +269,29 @@ describe("answers about a repository", () => {
 		expect(error).toBeInstanceOf(PassingFailure);
 		expect(error.fault.what).toContain("ECONNREFUSED");
 		expect(error.fault.where).not.toContain("secret");
+	});
+
+	test.each([
+		["no checksum", { type: "file", path: "w.bin", size: 7 }],
+		[
+			"a checksum of another kind",
+			{
+				...{ type: "file", path: "w.bin", size: 7, oid: "1".repeat(40) },
+				lfs: { oid: "1".repeat(32), size: 7, pointerSize: 1 },
+			},
+		],
+	])("case 201: a mirror whose list tells %s is refused", async (_, entry) => {
+		const hub = await openHub({ repos: { [MODEL]: { files: FILES } } });
+		hub.fail(/\/tree\//, {
+			...{ kind: "status", status: 200, body: JSON.stringify([entry]) },
+		});
+		const settings = await settingsFor(hub);
+		const error = await listRemoteFiles(
+			...([settings, MODEL, hub.commitOf(MODEL)] as const),
+		).catch((e) => e);
+		expect(error).toBeInstanceOf(NetworkError);
+		expect(error.message).toMatch(
+			/w\.bin: .*its size or checksum make no sense/,
+		);
 	});
 });

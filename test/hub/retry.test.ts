@@ -28,7 +28,7 @@ test.each([
 		4000,
 	],
 ] as [string, Record<string, string>, number | null][])(
-	"how long a server asks to wait: %s",
+	"case 190: how long a server asks to wait: %s",
 	(_, headers, wait) => {
 		expect(serverWaitMs(new Headers(headers), NOW)).toBe(wait);
 	},
@@ -44,7 +44,7 @@ function patience(retry = {}, signal?: AbortSignal) {
 	return { notices, it: new Patience({ retry: policy, onNotice }, signal) };
 }
 
-test("failures are counted from the last progress on", async () => {
+test("case 191: failures are counted from the last progress on", async () => {
 	const { it } = patience();
 	for (let round = 0; round < 5; round++) {
 		await it.after(new PassingFailure(FAULT), true);
@@ -57,7 +57,7 @@ test("failures are counted from the last progress on", async () => {
 	expect(error.message).toMatch(/^x: it failed \(tried 3 times\)\. Run/);
 });
 
-test("what crawls has won nothing", async () => {
+test("case 198: what crawls has won nothing", async () => {
 	const { it } = patience();
 	const crawl = new PassingFailure(FAULT, null, true);
 	await it.after(crawl, true);
@@ -65,7 +65,7 @@ test("what crawls has won nothing", async () => {
 	await expect(it.after(crawl, true)).rejects.toBeInstanceOf(NetworkError);
 });
 
-test("a wait that is too long is not waited for", async () => {
+test("case 190: a wait that is too long is not waited for", async () => {
 	const { it } = patience();
 	const error = await it
 		.after(new PassingFailure(FAULT, 10 ** 12))

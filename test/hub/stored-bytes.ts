@@ -16,6 +16,8 @@ export type Content = Uint8Array | string | { onDisk: string };
 export type Files = Record<string, Content>;
 
 const PIECE_BYTES = 1 << 16;
+/** Of a file on disk, which may be large. */
+const DISK_PIECE_BYTES = 1 << 20;
 
 export function bytesOf(content: Uint8Array | string): StoredBytes {
 	const bytes =
@@ -38,7 +40,9 @@ export async function openContent(content: Content): Promise<StoredBytes> {
 		byteLength: (await stat(onDisk)).size,
 		async *read(begin, end) {
 			if (begin < end)
-				yield* createReadStream(onDisk, { start: begin, end: end - 1 });
+				yield* createReadStream(onDisk, {
+					...{ start: begin, end: end - 1, highWaterMark: DISK_PIECE_BYTES },
+				});
 		},
 	};
 }
