@@ -5,11 +5,11 @@ import type { InputSide } from "./delta/plan.ts";
 import { planMake } from "./delta/plan-make.ts";
 import type { Restoration } from "./engine/manifest.ts";
 import {
-	type OpenInputs,
 	type PublishOptions,
 	type PublishReport,
 	publishPlan,
 } from "./engine/publish.ts";
+import type { OpenInputs } from "./engine/write-output.ts";
 import {
 	checkBeforeFetching,
 	type FetchChoices,
