@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import {
+	mkdir,
 	readdir,
 	readFile,
 	rename,
@@ -111,6 +112,11 @@ test("case 161: what was claimed and is not there any more, or is other bytes, i
 	for (const spoil of [
 		(file: string) => truncate(file, 100),
 		(file: string) => writeFile(file, "x"),
+		async (file: string) => {
+			const bytes = await readFile(file);
+			bytes[50] = (bytes[50] as number) ^ 1;
+			await writeFile(file, bytes);
+		},
 		(file: string) => rm(file),
 	]) {
 		await stopMidway(options);
@@ -164,6 +170,30 @@ test("case 162: an input that has changed since is named; --no-resume begins ane
 	const { resumed } = await merge({ ...options, resume: false });
 	expect(resumed).toBeNull();
 	expect(await read(out)).toEqual(await uninterrupted(options));
+});
+
+test("another plan of which nothing was safe is no obstacle", async () => {
+	const { options, root, out } = await models();
+	await stopMidway(options);
+	await truncate(path.join(root, "journal"), 100);
+	const other = { ...options, dtype: "F32" } as const;
+	await merge(other);
+	expect(await read(out)).toEqual(await uninterrupted(other));
+});
+
+test("what appears at the output while nothing runs is kept, and so is what was safe", async () => {
+	const { options, out, outFolder } = await models();
+	const safe = await stopMidway(options);
+	await mkdir(out);
+	await writeFile(path.join(out, "mine"), "precious");
+	let progress = 0;
+	const merging = merge({ ...options, onProgress: () => progress++ });
+	await expect(merging).rejects.toThrow(OutputConflictError);
+	expect(progress).toBe(0);
+	expect(await readdir(outFolder)).toEqual(["out", "out.merge-delta"]);
+	expect(await readdir(out)).toEqual(["mine"]);
+	await rm(out, { recursive: true });
+	expect((await merge(options)).resumed?.byteLength).toBe(safe);
 });
 
 test("a folder is replaced only when asked, and then at once", async () => {

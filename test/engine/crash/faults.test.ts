@@ -4,9 +4,14 @@ import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { LocalIoError, MergeDeltaError } from "../../../src/errors.ts";
 import { diskBefore } from "./crash-test.ts";
-import { listTree } from "./disk.ts";
+import { listTree, type Nodes } from "./disk.ts";
 import { type Operation, SimFs, type SimOptions } from "./sim-fs.ts";
-import { describeDisk, openTinyMerge, type TinyMerge } from "./tiny-merge.ts";
+import {
+	describeDisk,
+	OUT,
+	openTinyMerge,
+	type TinyMerge,
+} from "./tiny-merge.ts";
 
 let merge: TinyMerge;
 let expected = "";
@@ -162,4 +167,23 @@ test("case 163: two processes that do not see each other's lock: no byte is wron
 		if (out.length > 0) expect(out).toEqual(expected.split("\n"));
 	}
 	expect(done).toBeGreaterThan(10);
+});
+
+test("a folder that was moved away for one that never came is put back, whatever the next run comes to", async () => {
+	const { sim } = await run(true);
+	let between: Nodes | null = null;
+	const watch = ({ what, to }: Operation, { nodes }: SimFs) => {
+		if (what === "rename" && to === OUT) between = new Map(nodes);
+	};
+	await run(true, { watch });
+	expect(describeDisk(between ?? sim.nodes)).toMatch(/^out\.old-\w+\/file/m);
+	const fail = ({ what }: Operation) => (what === "write" ? "ENOSPC" : null);
+	const next = new SimFs(between ?? sim.nodes, {
+		fail: (operation) =>
+			operation.file.endsWith("owner.json") ? null : fail(operation),
+	});
+	await expect(merge.run(next, 2, { overwrite: true })).rejects.toThrow(
+		LocalIoError,
+	);
+	expect(describeDisk(next.nodes)).toMatch(/^out\/file 8/m);
 });
