@@ -30,6 +30,7 @@ export {
 	VerificationError,
 } from "./errors.ts";
 export { type FetchOptions, fetch } from "./fetch.ts";
+export type { FetchNeeds } from "./fetch-inputs.ts";
 export type { DownloadProgress } from "./hub/download.ts";
 export type { FetchedFile, FetchedRepository } from "./hub/fetch-repository.ts";
 export type { HubOptions } from "./hub/settings.ts";

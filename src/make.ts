@@ -1,20 +1,30 @@
-import { realpath } from "node:fs/promises";
-import { withCheckpoints } from "./checkpoint/open-checkpoint.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import { openModel } from "./checkpoint/open-checkpoint.ts";
 import { CONVENTION_IDS, type ConventionId } from "./delta/conventions.ts";
-import type { InputSide } from "./delta/plan.ts";
 import { planMake } from "./delta/plan-make.ts";
-import type { ReadFile, Restoration } from "./engine/manifest.ts";
+import { decideEngineOptions } from "./engine/engine-options.ts";
+import type { Restoration } from "./engine/manifest.ts";
+import { preflight } from "./engine/preflight.ts";
 import {
+	type OpenInputs,
 	type PublishOptions,
 	type PublishReport,
 	publishPlan,
 } from "./engine/publish.ts";
-import { checkConvention, checkDtype } from "./plan.ts";
+import { oncePlannedRight, WantedFiles } from "./fetch-inputs.ts";
+import {
+	anyRemote,
+	type FetchChoices,
+	type Located,
+	locateInputs,
+} from "./locate.ts";
+import { checkConvention, checkDtype, originsOf } from "./plan.ts";
+import { contentsOf } from "./recognise.ts";
 import type { FloatDtype } from "./tensor/dtype.ts";
 
 /** What to make a delta of, and how it will be merged. */
 export interface MakeInputs {
-	/** a folder with safetensors weights, or one weight file */
+	/** a folder with weights, one weight file, or a repository of the Hub, `org/name[@revision]` */
 	base: string;
 	/** the same: the model that base and delta shall give */
 	target: string;
@@ -24,7 +34,7 @@ export interface MakeInputs {
 	dtype?: FloatDtype | undefined;
 }
 
-export interface MakeOptions extends MakeInputs, PublishOptions {}
+export interface MakeOptions extends MakeInputs, FetchChoices, PublishOptions {}
 
 export interface MakeReport extends PublishReport {
 	/** what a merge of the base and this delta does not give back as it was in the target */
@@ -42,35 +52,65 @@ export interface MakeReport extends PublishReport {
  * @throws {MergeDeltaError} of another kind that says how to react; nothing is published then
  */
 export async function make(options: MakeOptions): Promise<MakeReport> {
-	const { convention, dtype = null } = options;
-	checkConvention(convention, CONVENTION_IDS);
+	checkConvention(options.convention, CONVENTION_IDS);
 	checkDtype(options.dtype);
-	const locations = [options.base, options.target] as const;
-	const wanted = { dtype, changes: {}, sum: "any" } as const;
-	return withCheckpoints(locations, async (base, target) => {
-		const { plan, warnings } = planMake(base, target, convention, wanted);
+	if (await anyRemote([options.base, options.target])) {
+		decideEngineOptions(options);
+		await preflight(options.out, [], 0);
+	}
+	return oncePlannedRight(options, async () => {
+		const [base, target] = await locateInputs(
+			[options.base, options.target],
+			options,
+		);
+		return makeOf({ base, target } as Sides, options);
+	});
+}
+
+type Sides = Record<"base" | "target", Located>;
+
+async function makeOf(sides: Sides, options: MakeOptions): Promise<MakeReport> {
+	const { convention, dtype = null } = options;
+	const closing: { close(): Promise<void> }[] = Object.values(sides);
+	try {
+		const base = await openModel(sides.base.model);
+		closing.push(base);
+		const target = await openModel(sides.target.model);
+		closing.push(target);
+		const { plan, warnings } = planMake(base, target, convention, {
+			...{ dtype, changes: {}, sum: "any" },
+		});
 		const said = [
 			...base.warnings,
 			...target.warnings,
-			...(await sameInputWarnings(options)),
+			...(await sameInputWarnings(base, target)),
 			...warnings,
 		];
 		const sources = [base, target].map(({ shards }) =>
 			shards.map(({ source }) => source),
 		);
-		const openSideFile = (from: InputSide, fileName: string) =>
-			(from === "base" ? base : target).openSideFile(fileName);
-		const withOrigin = (file: ReadFile) => file;
-		const opened = { locations, sources, openSideFile, withOrigin };
+		const wanted = new WantedFiles(Object.values(sides), sources);
+		const opened: OpenInputs = {
+			...{ sources, ...originsOf(sides) },
+			openSideFile: (from, fileName) =>
+				(from === "base" ? base : target).openSideFile(fileName),
+			diskNeeds: await wanted.diskNeeds(),
+			bring: () => wanted.fetch(options),
+		};
 		const report = await publishPlan(plan, opened, said, options);
 		const { restoration } = report.manifest;
 		if (!restoration) throw new RangeError("the plan checked nothing");
 		return { ...report, restoration, elements: plan.totals.elements };
-	});
+	} finally {
+		for (const open of closing.reverse()) await open.close();
+	}
 }
 
-async function sameInputWarnings({ base, target }: MakeInputs) {
-	return (await realpath(base)) === (await realpath(target))
-		? [`${target}: base and target are the same, so the delta is all zeros`]
+async function sameInputWarnings(base: Checkpoint, target: Checkpoint) {
+	const [contents, others] = [await contentsOf(base), await contentsOf(target)];
+	return contents.join() === others.join()
+		? [
+				`${target.location}: base and target are the same, so the delta is all zeros`,
+			]
 		: [];
 }

@@ -60,6 +60,7 @@ const OPERATIONS = [
 	"inspect",
 	"fetch",
 	"locate",
+	"fetch-inputs",
 	"doctor",
 	"check-inputs",
 	"recognise",

@@ -16,6 +16,7 @@ export interface PlacedView extends StridedView {
  */
 export class TorchSource implements FileSource {
 	readonly path: string;
+	readonly contentId: string | undefined;
 	readonly byteLength: number;
 	readonly readableLength: number;
 	readonly checkedRanges: readonly CheckedRange[];
@@ -29,6 +30,7 @@ export class TorchSource implements FileSource {
 		checkedRanges: readonly CheckedRange[],
 	) {
 		this.path = file.path;
+		this.contentId = file.contentId;
 		this.byteLength = file.byteLength;
 		this.file = file;
 		this.views = views;

@@ -1,5 +1,4 @@
 import { formatShape, inspect, printable } from "../index.ts";
-import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
 import { type HubFlags, hubChoices } from "./hub-flags.ts";
 import type { Terminal } from "./terminal.ts";
@@ -9,12 +8,10 @@ export async function inspectCommand(
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
-	const fetching = openFetchProgress(terminal);
 	const report = await inspect(args.src, {
 		...hubChoices(args, terminal),
 		signal,
-		onFetch: (at) => fetching.update(at),
-	}).finally(() => fetching.stop());
+	});
 	for (const warning of report.warnings) terminal.warn(warning);
 	const rows = report.tensors.map(({ name, dtype, shape, byteLength }) => [
 		printable(name) || '""',

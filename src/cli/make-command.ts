@@ -9,7 +9,10 @@ import {
 	make,
 	printable,
 } from "../index.ts";
+import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, plural } from "./format.ts";
+import { type HubFlags, hubChoices } from "./hub-flags.ts";
+import { hubOptions } from "./options.ts";
 import { tellPerformance } from "./performance.ts";
 import { openProgress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
@@ -19,7 +22,7 @@ const LISTED = 10;
 
 /** What to make, as flags. */
 export function makeOptions<T>(y: Argv<T>) {
-	return y
+	return hubOptions(y)
 		.option("base", {
 			type: "string",
 			demandOption: true,
@@ -46,20 +49,29 @@ export function makeOptions<T>(y: Argv<T>) {
 }
 
 export async function makeCommand(
-	options: MakeOptions,
+	options: MakeOptions & HubFlags,
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
 	const progress = openProgress(terminal);
+	const fetching = openFetchProgress(terminal);
 	const started = performance.now();
 	const { base, target, out, convention, dtype, allowNonFinite } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
 	const report = await make({
 		...{ base, target, out, convention, dtype, allowNonFinite },
 		...{ kernel, threads, memory, directIo, inputSums },
+		...hubChoices(options, terminal),
 		signal,
-		onProgress: (at) => progress.update(at),
-	}).finally(() => progress.stop());
+		onFetch: (at) => fetching.update(at),
+		onProgress: (at) => {
+			fetching.stop();
+			progress.update(at);
+		},
+	}).finally(() => {
+		fetching.stop();
+		progress.stop();
+	});
 	const seconds = (performance.now() - started) / 1000;
 	const { manifest, warnings, performance: used, restoration } = report;
 	for (const warning of warnings) terminal.warn(warning);

@@ -1,11 +1,11 @@
 import {
 	BYTE_SCHEMES,
 	type PlanInputs,
+	type PlanReport,
 	plan,
 	printable,
 	sumsOf,
 } from "../index.ts";
-import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
 import { type HubFlags, hubChoices } from "./hub-flags.ts";
 import type { Terminal } from "./terminal.ts";
@@ -17,13 +17,11 @@ export async function planCommand(
 ): Promise<number> {
 	const { base, delta, convention, dtype, allowUnlikely } = inputs;
 	const { changes, expectSum } = inputs;
-	const fetching = openFetchProgress(terminal);
 	const report = await plan({
 		...{ base, delta, convention, dtype, changes, expectSum, allowUnlikely },
 		...hubChoices(inputs, terminal),
 		signal,
-		onFetch: (at) => fetching.update(at),
-	}).finally(() => fetching.stop());
+	});
 	for (const warning of report.warnings) terminal.warn(warning);
 	const { shards, sideFiles, totals, convention: id } = report.plan;
 	const bytes = shards.reduce((sum, { byteLength }) => sum + byteLength, 0);
@@ -46,7 +44,23 @@ export async function planCommand(
 	for (const row of formatTable(rows, new Set([1, 2]))) terminal.result(row);
 	for (const { fileName, from } of sideFiles)
 		terminal.result(`  ${printable(fileName)} from ${from}`);
+	tellFetch(report, terminal);
 	terminal.result(`${terminal.paint("bold", "plan id")} ${report.planId}`);
 	terminal.document({ ok: true, ...report });
 	return 0;
+}
+
+/** What comes from the Hub, and what is on disk in the end. How long that takes nothing here can tell. */
+function tellFetch(
+	{ fetch, writeBytes }: PlanReport,
+	terminal: Terminal,
+): void {
+	if (fetch.cacheDir === null) return;
+	const { files, byteLength, cachedBytes, cacheDir } = fetch;
+	terminal.result(
+		`${terminal.paint("bold", "fetch")} ${plural(files, "file")}, ${formatBytes(byteLength)} into ${printable(cacheDir)}; ${formatBytes(cachedBytes)} are there`,
+	);
+	terminal.result(
+		`${terminal.paint("bold", "disk")} ${formatBytes(byteLength)} there, ${formatBytes(writeBytes)} for the output`,
+	);
 }

@@ -19,7 +19,7 @@ import {
 	type Manifest,
 	type ReadFile,
 } from "./manifest.ts";
-import { preflight } from "./preflight.ts";
+import { type DiskNeed, preflight } from "./preflight.ts";
 import { type Progress, runPlan } from "./run-plan.ts";
 
 const COPY_BYTES = 2 ** 20;
@@ -34,6 +34,10 @@ export interface OpenInputs {
 	openSideFile(from: InputSide, fileName: string): Promise<FileSource>;
 	/** Say where a file came from. @throws {VerificationError} where it is not what was published there */
 	withOrigin(file: ReadFile): ReadFile;
+	/** what {@link bring} will write, beside the output */
+	diskNeeds: readonly DiskNeed[];
+	/** Bring the sources that are elsewhere here. */
+	bring(): Promise<void>;
 }
 
 export interface PublishOptions extends EngineChoices {
@@ -93,7 +97,11 @@ export async function publishPlan(
 	};
 	const engineOptions = decideEngineOptions(options);
 	said.forEach(warn);
-	await preflight(options.out, opened.locations, outputBytes(plan));
+	await preflight(
+		...([options.out, opened.locations, outputBytes(plan)] as const),
+		opened.diskNeeds,
+	);
+	await opened.bring();
 	const staging = await Staging.open(options.out);
 	const engine = new Engine(engineOptions, outputBytes(plan) * 3);
 	try {
@@ -222,7 +230,7 @@ async function* piecesOf(source: ByteSource): AsyncGenerator<Uint8Array> {
 	}
 }
 
-function outputBytes({ shards }: MergePlan): number {
+export function outputBytes({ shards }: MergePlan): number {
 	return shards.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 

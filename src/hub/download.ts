@@ -32,6 +32,8 @@ export interface DownloadProgress {
 export interface DownloadOptions {
 	signal?: AbortSignal | undefined;
 	onProgress?: ((progress: DownloadProgress) => void) | undefined;
+	/** called with each file once it is in the cache, whether it was fetched or not */
+	onStored?: ((file: RemoteFile) => void) | undefined;
 }
 
 /**
@@ -45,7 +47,7 @@ export interface DownloadOptions {
 export async function downloadFiles(
 	settings: HubSettings,
 	files: readonly RemoteFile[],
-	{ signal, onProgress }: DownloadOptions = {},
+	{ signal, onProgress, onStored }: DownloadOptions = {},
 ): Promise<Set<RemoteFile>> {
 	const tally = new Tally(files, onProgress);
 	const cached = new Set<RemoteFile>();
@@ -53,6 +55,7 @@ export async function downloadFiles(
 		if (await cacheOf(settings, file).holds(file)) {
 			cached.add(file);
 			tally.set(file, file.byteLength);
+			onStored?.(file);
 		}
 	const missing = files
 		.filter((file) => !cached.has(file))
@@ -64,6 +67,7 @@ export async function downloadFiles(
 		if (isNew) await oneAtATime(cache, file, settings, tally, signal);
 		tally.set(file, file.byteLength);
 		await cache.link(file, isNew);
+		onStored?.(file);
 	});
 	return cached;
 }

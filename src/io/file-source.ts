@@ -5,9 +5,12 @@ import type { ByteSource } from "./byte-source.ts";
 import { type DirectIo, isCached, isLocalDisk, OpenFile } from "./direct-io.ts";
 import { toLocalIoError } from "./system-error.ts";
 
-/** A local file, open for reading, that can say whether it is still the file that was opened. */
+/** A file, open for reading, that can say whether it is still the file that was opened. */
 export interface FileSource extends ByteSource {
+	/** of a file that is elsewhere, what to call it in messages */
 	readonly path: string;
+	/** what its content is called, where that is known without reading: its SHA-256, or the id of a git blob */
+	readonly contentId?: string | undefined;
 	/**
 	 * Choose how the file is read from now on; by evidence where `auto`.
 	 *
@@ -22,10 +25,14 @@ export interface FileSource extends ByteSource {
 /**
  * Open a regular file; symbolic links are followed, as in a Hub cache. Must be closed.
  *
+ * @param contentId  what its content is called, where that is known
  * @throws {FormatError} where it is a folder, pipe or device
  * @throws {LocalIoError}
  */
-export async function openFileSource(path: string): Promise<FileSource> {
+export async function openFileSource(
+	path: string,
+	contentId?: string,
+): Promise<FileSource> {
 	let handle: FileHandle | undefined;
 	try {
 		// Non-blocking, so that opening a pipe nobody writes to does not hang.
@@ -33,7 +40,7 @@ export async function openFileSource(path: string): Promise<FileSource> {
 		const identity = await identify(handle);
 		if (!identity.isFile)
 			throw new FormatError({ where: path, what: "not a regular file" });
-		return new LocalFileSource(path, handle, identity);
+		return new LocalFileSource(path, contentId, handle, identity);
 	} catch (error) {
 		await handle?.close();
 		throw toLocalIoError(error, path, "opening");
@@ -60,12 +67,19 @@ async function identify(handle: FileHandle): Promise<Identity> {
 
 class LocalFileSource implements FileSource {
 	readonly path: string;
+	readonly contentId: string | undefined;
 	readonly byteLength: number;
 	private readonly file: OpenFile;
 	private readonly identity: Identity;
 
-	constructor(path: string, handle: FileHandle, identity: Identity) {
+	constructor(
+		path: string,
+		contentId: string | undefined,
+		handle: FileHandle,
+		identity: Identity,
+	) {
 		this.path = path;
+		this.contentId = contentId;
 		this.file = new OpenFile(handle);
 		this.identity = identity;
 		this.byteLength = identity.byteLength;
