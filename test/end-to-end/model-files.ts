@@ -25,23 +25,29 @@ interface Tensor {
 	bytes: Uint8Array;
 }
 
-/** Bytes of one matrix; of a model there are eight, and headers and norms, which are small. */
+/** Bytes of one matrix; of a model there are four, and headers and norms, which are small. */
 export const MATRIX_BYTES = 2 ** 20;
-export const WEIGHT_BYTES = 8 * MATRIX_BYTES;
+export const WEIGHT_BYTES = 4 * MATRIX_BYTES;
 const SHAPE = [1024, 512] as const;
+/** Standard deviations of matrices and norms, and the norms' mean; `other` is a model like the base, of other values. */
+const SIZES = {
+	base: { seed: 1, matrix: 0.02, norm: 0.1, mean: 0.7 },
+	delta: { seed: 2, matrix: 0.002, norm: 0.01, mean: 0 },
+	other: { seed: 3, matrix: 0.02, norm: 0.1, mean: 0.7 },
+};
 
 /**
  * The files of a model in two shards, large beside its headers and beside the samples that are taken of it. Its
  * values are such that a base and a delta are taken for what they are.
  */
 export function modelFiles(
-	side: "base" | "delta",
+	side: keyof typeof SIZES,
 	form: Form,
 	shape: readonly [number, number] = SHAPE,
 ): Record<string, Uint8Array | string> {
-	const draw = drawn(side === "base" ? 1 : 2, side === "base" ? 0.02 : 0.002);
-	const norms = drawn(3, side === "base" ? 0.3 : 0.01);
-	const layers = Array.from({ length: 8 }, (_, i): Tensor[] => [
+	const { seed, matrix, norm, mean } = SIZES[side];
+	const [draw, norms] = [drawn(seed, matrix, 0), drawn(seed + 9, norm, mean)];
+	const layers = Array.from({ length: 4 }, (_, i): Tensor[] => [
 		{
 			...{ name: `model.layers.${i}.input_layernorm.weight`, shape: [512] },
 			bytes: norms(i, 512),
@@ -56,7 +62,7 @@ export function modelFiles(
 		"tokenizer.json": "{}",
 	};
 	const map: Record<string, string> = {};
-	for (const [i, tensors] of [layers.slice(0, 4), layers.slice(4)].entries()) {
+	for (const [i, tensors] of [layers.slice(0, 2), layers.slice(2)].entries()) {
 		const name = FORMS[form].name(i + 1);
 		files[name] = FORMS[form].write(tensors.flat());
 		for (const tensor of tensors.flat()) map[tensor.name] = name;
@@ -65,19 +71,22 @@ export function modelFiles(
 	return files;
 }
 
-/** Of the n-th tensor, so many F16: normally distributed, drawn once and turned by an odd step for each. */
-function drawn(seed: number, size: number) {
+/** Of the n-th tensor, so many F16: normally distributed, drawn once, and begun elsewhere for each. */
+function drawn(seed: number, size: number, mean: number) {
 	const next = gaussian(seed);
-	const once = Uint16Array.from({ length: 65_521 }, () =>
-		encodeF16(size * next()),
+	const once = Uint16Array.from({ length: 32_749 }, () =>
+		encodeF16(mean + size * next()),
 	);
-	return (n: number, count: number): Uint8Array =>
-		new Uint8Array(
-			Uint16Array.from(
-				{ length: count },
-				(_, i) => once[(i + n * 4099) % once.length] as number,
-			).buffer,
-		);
+	return (n: number, count: number): Uint8Array => {
+		const values = new Uint16Array(count);
+		let from = (n * 4099) % once.length;
+		for (let at = 0; at < count; from = 0) {
+			const some = once.subarray(from, from + count - at);
+			values.set(some, at);
+			at += some.length;
+		}
+		return new Uint8Array(values.buffer);
+	};
 }
 
 const torch = {
@@ -101,11 +110,13 @@ const FORMS: Record<
 	"legacy torch": { ...torch, write: writeLegacy },
 };
 
+const PT = new Map([["format", "pt"]]);
+
 function writeSafetensors(tensors: readonly Tensor[]): Uint8Array {
 	const typed = tensors.map(({ name, shape }) => ({
 		...{ name, shape: [...shape], dtype: "F16" as const },
 	}));
-	const { json, tensors: placed } = encodeHeader(typed, null, "model");
+	const { json, tensors: placed } = encodeHeader(typed, PT, "model");
 	const bytes = new Map(tensors.map((each) => [each.name, each.bytes]));
 	return Buffer.concat([
 		headerBytes(json),
