@@ -1,4 +1,5 @@
 import { filesBesideWeights, neededFiles } from "./checkpoint/needed-files.ts";
+import { filesOf, type MergePlan } from "./delta/plan.ts";
 import type { DiskNeed } from "./engine/preflight.ts";
 import { downloadFiles } from "./hub/download.ts";
 import { OtherBytesCame } from "./hub/early-reads.ts";
@@ -24,16 +25,27 @@ export class WantedFiles {
 		files: readonly RemoteFile[];
 	}[];
 
+	/** what is wanted first, by its content */
+	private readonly order: ReadonlyMap<string, number>;
+
 	/** @param sources  the weights that the plan reads; index, config and tokenizer are wanted too */
 	constructor(
 		located: readonly Located[],
+		plan: MergePlan,
 		sources: readonly (readonly FileSource[])[],
 	) {
-		const read = new Set(sources.flat().map(({ contentId }) => contentId));
+		const used = plan.shards.flatMap((shard) => filesOf(shard, plan.fills));
+		const inOrder = [
+			...used.map(({ input, shard }) => sources[input]?.[shard]),
+			...sources.flat(),
+		].flatMap((source) => source?.contentId ?? []);
+		this.order = new Map(
+			[...new Set(inOrder)].map((contentId, i) => [contentId, i]),
+		);
 		this.batches = located.flatMap(({ repository }) =>
 			repository === null
 				? []
-				: [{ repository, files: wantedOf(repository, read) }],
+				: [{ repository, files: wantedOf(repository, this.order) }],
 		);
 	}
 
@@ -59,21 +71,37 @@ export class WantedFiles {
 	}
 
 	/**
-	 * Bring them into the cache, of several repositories side by side.
+	 * Bring them into the cache, in the order the plan wants them. Each source is ready as soon as its file is there.
 	 *
 	 * @throws {VerificationError} @throws {NetworkError} @throws {LocalIoError} @throws {InterruptedError}
 	 */
-	async fetch({ onFetch: onProgress, signal }: FetchChoices): Promise<void> {
+	async fetch(
+		onProgress: FetchChoices["onFetch"],
+		signal: AbortSignal,
+	): Promise<void> {
+		const owners = new Map<RemoteFile, HubRepository>();
+		for (const { repository, files } of this.batches)
+			for (const file of files) owners.set(file, repository);
 		const [first] = this.batches;
 		if (first === undefined) return;
-		const files = this.batches.flatMap(({ files }) => files);
-		await downloadFiles(first.repository.settings, files, {
-			...{ signal, onProgress },
-		});
-		for (const { repository, files } of this.batches) {
-			for (const file of files) await repository.settle(file);
-			await repository.noteRevision();
+		try {
+			await downloadFiles(
+				first.repository.settings,
+				[...owners.keys()].sort((a, b) => this.rank(a) - this.rank(b)),
+				{
+					...{ signal, onProgress },
+					onStored: async (file) => owners.get(file)?.settle(file),
+				},
+			);
+		} catch (error) {
+			for (const { repository } of this.batches) repository.fail(error);
+			throw error;
 		}
+		for (const { repository } of this.batches) await repository.noteRevision();
+	}
+
+	private rank({ oid }: RemoteFile): number {
+		return this.order.get(oid) ?? -1;
 	}
 }
 
@@ -96,7 +124,7 @@ export async function oncePlannedRight<T>(
 
 function wantedOf(
 	{ files }: HubRepository,
-	read: ReadonlySet<string | undefined>,
+	read: ReadonlyMap<string, number>,
 ): RemoteFile[] {
 	const beside = new Set(filesBesideWeights(neededFiles([...files.keys()])));
 	return [...files.values()].filter(

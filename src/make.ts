@@ -89,13 +89,13 @@ async function makeOf(sides: Sides, options: MakeOptions): Promise<MakeReport> {
 		const sources = [base, target].map(({ shards }) =>
 			shards.map(({ source }) => source),
 		);
-		const wanted = new WantedFiles(Object.values(sides), sources);
+		const wanted = new WantedFiles(Object.values(sides), plan, sources);
 		const opened: OpenInputs = {
 			...{ sources, ...originsOf(sides) },
 			openSideFile: (from, fileName) =>
 				(from === "base" ? base : target).openSideFile(fileName),
 			diskNeeds: await wanted.diskNeeds(),
-			bring: () => wanted.fetch(options),
+			bring: (signal) => wanted.fetch(options.onFetch, signal),
 		};
 		const report = await publishPlan(plan, opened, said, options);
 		const { restoration } = report.manifest;

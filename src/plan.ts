@@ -116,7 +116,7 @@ export async function withPlan<T>(
 			scheme === null
 				? await openTensors(inputs, sides, closing)
 				: await openBytes(inputs, scheme, sides, closing);
-		const wanted = new WantedFiles(Object.values(sides), opened.sources);
+		const wanted = new WantedFiles(Object.values(sides), plan, opened.sources);
 		return await use(
 			{
 				...{ plan, planId: planId(plan), warnings: [...warnings] },
@@ -126,7 +126,7 @@ export async function withPlan<T>(
 				...opened,
 				...originsOf(sides),
 				diskNeeds: await wanted.diskNeeds(),
-				bring: () => wanted.fetch(inputs),
+				bring: (signal) => wanted.fetch(inputs.onFetch, signal),
 			},
 		);
 	} finally {

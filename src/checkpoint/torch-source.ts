@@ -60,7 +60,15 @@ export class TorchSource implements FileSource {
 		}
 	}
 
-	chooseReading(directIo: DirectIo): Promise<boolean> {
+	async ready(): Promise<void> {
+		await this.file.ready?.();
+	}
+
+	get isDirect(): boolean {
+		return this.file.isDirect;
+	}
+
+	chooseReading(directIo: DirectIo): Promise<void> {
 		return this.file.chooseReading(directIo);
 	}
 

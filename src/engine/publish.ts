@@ -36,8 +36,8 @@ export interface OpenInputs {
 	withOrigin(file: ReadFile): ReadFile;
 	/** what {@link bring} will write, beside the output */
 	diskNeeds: readonly DiskNeed[];
-	/** Bring the sources that are elsewhere here. */
-	bring(): Promise<void>;
+	/** Bring the sources that are elsewhere here: each is ready as soon as it is. */
+	bring(signal: AbortSignal): Promise<void>;
 }
 
 export interface PublishOptions extends EngineChoices {
@@ -101,11 +101,17 @@ export async function publishPlan(
 		...([options.out, opened.locations, outputBytes(plan)] as const),
 		opened.diskNeeds,
 	);
-	await opened.bring();
 	const staging = await Staging.open(options.out);
-	const engine = new Engine(engineOptions, outputBytes(plan) * 3);
+	const stop = new AbortController();
+	const signal = AbortSignal.any([stop.signal, options.signal].filter(isGiven));
+	const engine = new Engine(
+		{ ...engineOptions, signal },
+		outputBytes(plan) * 3,
+	);
 	try {
-		const written = await write(plan, opened, staging, engine, options);
+		const written = await together(stop, opened.bring(signal), () =>
+			write(plan, opened, staging, engine, options),
+		);
 		for (const entry of written.manifest.nonFinite) warn(describe(entry));
 		throwIfAborted(options.signal, options.out);
 		await staging.publish();
@@ -125,6 +131,28 @@ export async function publishPlan(
 	}
 }
 
+/** Do both; the first failure stops the other, and is thrown once that has stopped. */
+async function together<T>(
+	stop: AbortController,
+	bringing: Promise<void>,
+	work: () => Promise<T>,
+): Promise<T> {
+	const failures: unknown[] = [];
+	const failed = (error: unknown) => {
+		failures.push(error);
+		stop.abort();
+	};
+	bringing.catch(failed);
+	const result = await work().catch(failed);
+	await bringing.catch(() => {});
+	if (failures.length > 0) throw failures[0];
+	return result as T;
+}
+
+function isGiven(signal: AbortSignal | undefined): signal is AbortSignal {
+	return signal !== undefined;
+}
+
 /** Write all files of the output into the staging folder. */
 async function write(
 	plan: MergePlan,
@@ -133,9 +161,6 @@ async function write(
 	engine: Engine,
 	options: PublishOptions,
 ) {
-	let directInputs = 0;
-	for (const source of sources.flat())
-		if (await source.chooseReading(engine.options.directIo)) directInputs++;
 	const run = await runPlan(...([plan, sources, staging, engine] as const), {
 		inputSums: options.inputSums ?? true,
 		onProgress: options.onProgress,
@@ -166,6 +191,7 @@ async function write(
 		outputs.map(({ fileName, sha256 }) => ({ name: fileName, sha256 })),
 	);
 	await writeText(staging, CHECKSUM_FILE_NAME, sums);
+	const directInputs = sources.flat().filter(({ isDirect }) => isDirect).length;
 	return { manifest, directInputs, seconds };
 }
 

@@ -1,4 +1,6 @@
 import {
+	type Fill,
+	filesOf,
 	INPUT,
 	type MergePlan,
 	type OutputShard,
@@ -8,10 +10,12 @@ import { addSums } from "../delta/published-sum.ts";
 import { throwIfAborted, VerificationError } from "../errors.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
+import type { FileSource } from "../io/file-source.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { Staging } from "../io/staging.ts";
 import type { AddCounts } from "../kernel/kernel.ts";
 import type { Unrestored } from "../kernel/restoration.ts";
+import { Arrivals } from "./arrivals.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
 import type { Engine } from "./engine.ts";
 import { openFill } from "./fill-source.ts";
@@ -57,20 +61,17 @@ export interface RunResult {
 /**
  * Write every output shard of a plan into the staging folder, several slices at once.
  *
- * @param sources  one list of open weight files for each of `plan.inputs`
+ * @param sources  one list of open weight files for each of `plan.inputs`; a shard is begun once those it reads are here
  * @throws {InterruptedError} once the engine's signal is aborted
  */
 export async function runPlan(
 	plan: MergePlan,
-	sources: readonly (readonly ByteSource[])[],
+	sources: readonly (readonly FileSource[])[],
 	staging: Staging,
 	engine: Engine,
 	options: RunOptions,
 ): Promise<RunResult> {
-	const fills: ByteSource[] = [];
-	for (const fill of plan.fills)
-		fills.push(await openFill(fill, sources, engine));
-	return new Run(plan, sources, fills, staging, engine, options).run();
+	return new Run(plan, sources, staging, engine, options).run();
 }
 
 /** An output shard that is being written. */
@@ -79,8 +80,8 @@ interface Lane {
 	cutter: ShardCutter;
 	file: OutputFile;
 	digest: Digest;
-	/** input files it reads, as `input:shard` */
-	inputs: ReadonlySet<string>;
+	/** input files it reads */
+	inputs: ReadonlySet<ByteSource>;
 	writtenBytes: number;
 }
 
@@ -99,8 +100,10 @@ const LEAST_SLICE_BYTES = 2 ** 20;
 
 class Run {
 	private readonly plan: MergePlan;
-	/** by input and shard, the fills as the last input */
+	/** by input and shard, the fills as the last input: each is made once a shard wants it */
 	private readonly sources: readonly (readonly ByteSource[])[];
+	private readonly fills: ByteSource[] = [];
+	private readonly arrivals: Arrivals;
 	private readonly staging: Staging;
 	private readonly engine: Engine;
 	private readonly options: RunOptions;
@@ -120,14 +123,17 @@ class Run {
 
 	constructor(
 		plan: MergePlan,
-		sources: readonly (readonly ByteSource[])[],
-		fills: readonly ByteSource[],
+		sources: readonly (readonly FileSource[])[],
 		staging: Staging,
 		engine: Engine,
 		options: RunOptions,
 	) {
 		this.plan = plan;
-		this.sources = [...sources, fills];
+		this.sources = [...sources, this.fills];
+		const { directIo } = engine.options;
+		this.arrivals = new Arrivals(sources.flat(), (source) =>
+			source.chooseReading(directIo),
+		);
 		this.staging = staging;
 		this.engine = engine;
 		this.options = options;
@@ -181,6 +187,7 @@ class Run {
 	private fail(error: unknown): void {
 		if (!this.failed) this.failure = error;
 		this.failed = true;
+		this.arrivals.fail(error);
 	}
 
 	/** All slices of all shards, a few shards in turn, and then what the checksums still want. */
@@ -188,6 +195,7 @@ class Run {
 		const { pace, digests, lanes } = this;
 		while (lanes.size > 0 || this.waiting.length > 0) {
 			await this.openLanes();
+			if (lanes.size === 0) await this.arrivals.one();
 			for (const lane of lanes) {
 				const { sliceBytes } = pace;
 				const slice = lane.cutter.next(sliceBytes, this.engine.slots.slotBytes);
@@ -198,21 +206,24 @@ class Run {
 				yield this.place(slice, lane);
 			}
 		}
+		await this.arrivals.all();
 		if (digests)
 			for (const slice of digests.remainder(pace.sliceBytes))
 				yield this.place(slice, null);
 	}
 
-	/** As many shards at once as there are threads, of those that share no input file if that is hashed. */
+	/** As many shards at once as there are threads, of those whose inputs are here and not also another's, if they are hashed. */
 	private async openLanes(): Promise<void> {
 		const most = Math.max(this.engine.crew.threads, 1);
 		for (const shardIndex of [...this.waiting]) {
 			if (this.lanes.size >= most) return;
 			const shard = this.plan.shards[shardIndex] as OutputShard;
-			const inputs = inputsOf(shard);
+			const inputs = this.inputsOf(shard);
 			const open = [...this.lanes].flatMap((lane) => [...lane.inputs]);
 			if (this.digests && open.some((name) => inputs.has(name))) continue;
+			if (!this.arrivals.has(inputs)) continue;
 			this.waiting.splice(this.waiting.indexOf(shardIndex), 1);
+			await this.openFills(shard);
 			const { fileName } = shard;
 			const { directIo } = this.engine.options;
 			const lane: Lane = {
@@ -224,6 +235,22 @@ class Run {
 			this.lanes.add(lane);
 			this.opened.push(lane);
 		}
+	}
+
+	private inputsOf(shard: OutputShard): Set<ByteSource> {
+		const files = filesOf(shard, this.plan.fills);
+		return new Set(
+			files.map((file) => this.sources[file.input]?.[file.shard] as ByteSource),
+		);
+	}
+
+	private async openFills({ segments }: OutputShard): Promise<void> {
+		for (const { input, shard } of segments.flatMap(spansOf))
+			if (input === INPUT.fill && this.fills[shard] === undefined)
+				this.fills[shard] = await openFill(
+					...([this.plan.fills[shard] as Fill, this.sources] as const),
+					this.engine,
+				);
 	}
 
 	/** Take the slice's places in all checksums, in the order of issue. */
@@ -350,16 +377,6 @@ class Run {
 			this.seconds[stage] += (performance.now() - started) / 1000;
 		}
 	}
-}
-
-/** The input files a shard reads, as `input:shard`. */
-function inputsOf(shard: OutputShard): Set<string> {
-	const spans = shard.segments.flatMap(spansOf);
-	return new Set(
-		spans
-			.filter(({ input }) => input !== INPUT.fill)
-			.map(({ input, shard }) => `${input}:${shard}`),
-	);
 }
 
 function alignDown(byteLength: number): number {

@@ -32,13 +32,13 @@ export interface DownloadProgress {
 export interface DownloadOptions {
 	signal?: AbortSignal | undefined;
 	onProgress?: ((progress: DownloadProgress) => void) | undefined;
-	/** called with each file once it is in the cache, whether it was fetched or not */
-	onStored?: ((file: RemoteFile) => void) | undefined;
+	/** called with each file once it is in the cache, whether it was fetched or not; its failure ends all */
+	onStored?: ((file: RemoteFile) => Promise<void>) | undefined;
 }
 
 /**
- * Bring files into the cache, each checked by its checksum. Small ones come first: they tell soon whether a
- * repository can be read at all.
+ * Bring files into the cache, each checked by its checksum, in their order. Small ones come first: they tell soon
+ * whether a repository can be read at all.
  *
  * @returns those that were there already
  * @throws {VerificationError} where a file has a wrong checksum, twice
@@ -55,7 +55,7 @@ export async function downloadFiles(
 		if (await cacheOf(settings, file).holds(file)) {
 			cached.add(file);
 			tally.set(file, file.byteLength);
-			onStored?.(file);
+			await onStored?.(file);
 		}
 	const missing = files
 		.filter((file) => !cached.has(file))
@@ -67,7 +67,7 @@ export async function downloadFiles(
 		if (isNew) await oneAtATime(cache, file, settings, tally, signal);
 		tally.set(file, file.byteLength);
 		await cache.link(file, isNew);
-		onStored?.(file);
+		await onStored?.(file);
 	});
 	return cached;
 }

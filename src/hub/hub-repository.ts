@@ -122,6 +122,11 @@ export class HubRepository {
 		await this.sources.get(file.path)?.settle(this.cache.pointer(file));
 	}
 
+	/** What is not fetched yet will not be. */
+	fail(error: unknown): void {
+		for (const source of this.sources.values()) source.fail(error);
+	}
+
 	/** Note which commit the revision is, once all of it is there: offline, it is then found whole. */
 	async noteRevision(): Promise<void> {
 		await this.cache.writeRevision(this.revision, this.commit);

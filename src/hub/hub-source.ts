@@ -25,6 +25,7 @@ export class HubSource implements FileSource {
 	private readonly early: EarlyReads;
 	private whole: Promise<Uint8Array> | null = null;
 	private local: FileSource | null = null;
+	private readonly arrival = new Arrival();
 
 	constructor(
 		settings: HubSettings,
@@ -56,6 +57,11 @@ export class HubSource implements FileSource {
 		into.set((await this.whole).subarray(fileOffset, end));
 	}
 
+	/** Resolves once the file was fetched. */
+	ready(): Promise<void> {
+		return this.arrival.promise;
+	}
+
 	/**
 	 * From now on read the file that was fetched.
 	 *
@@ -72,10 +78,20 @@ export class HubSource implements FileSource {
 		}
 		this.local = local;
 		this.whole = null;
+		this.arrival.come();
 	}
 
-	async chooseReading(directIo: DirectIo): Promise<boolean> {
-		return (await this.local?.chooseReading(directIo)) ?? false; // far away there is no page cache
+	/** It will not be fetched. */
+	fail(error: unknown): void {
+		this.arrival.fail(error);
+	}
+
+	get isDirect(): boolean {
+		return this.local?.isDirect ?? false;
+	}
+
+	async chooseReading(directIo: DirectIo): Promise<void> {
+		await this.local?.chooseReading(directIo); // far away there is no page cache
 	}
 
 	/** A commit does not change, and each answer was compared with the list. */
@@ -110,5 +126,20 @@ export class HubSource implements FileSource {
 				remedy: "Is HF_ENDPOINT a mirror, or a proxy in between? Try without",
 			});
 		return bytes;
+	}
+}
+
+/** A promise to be kept later; where nobody waits for it, nobody minds that it is broken. */
+class Arrival {
+	readonly promise: Promise<void>;
+	come = () => {};
+	fail: (error: unknown) => void = () => {};
+
+	constructor() {
+		this.promise = new Promise((resolve, reject) => {
+			this.come = resolve;
+			this.fail = reject;
+		});
+		this.promise.catch(() => {});
 	}
 }

@@ -9,6 +9,12 @@ export interface ByteSource {
 	/** stretches of the file whose CRC-32 it tells, in their order, none over another */
 	readonly checkedRanges?: readonly CheckedRange[];
 	/**
+	 * Of a file that is still on its way: resolves once it is here, and is to be awaited before it is read in earnest.
+	 *
+	 * @throws whatever kept it from coming
+	 */
+	ready?(): Promise<void>;
+	/**
 	 * Fill `into` with the bytes from `fileOffset` on: wholly, or throw.
 	 *
 	 * @throws {SourceChangedError} where the file has become shorter

@@ -11,12 +11,10 @@ export interface FileSource extends ByteSource {
 	readonly path: string;
 	/** what its content is called, where that is known without reading: its SHA-256, or the id of a git blob */
 	readonly contentId?: string | undefined;
-	/**
-	 * Choose how the file is read from now on; by evidence where `auto`.
-	 *
-	 * @returns true where it bypasses the page cache
-	 */
-	chooseReading(directIo: DirectIo): Promise<boolean>;
+	/** whether it is read past the page cache */
+	readonly isDirect: boolean;
+	/** Choose how the file is read from now on; by evidence where `auto`. */
+	chooseReading(directIo: DirectIo): Promise<void>;
 	/** @throws {SourceChangedError} where size, times or identity are not those at opening */
 	checkUnchanged(): Promise<void>;
 	close(): Promise<void>;
@@ -85,7 +83,11 @@ class LocalFileSource implements FileSource {
 		this.byteLength = identity.byteLength;
 	}
 
-	async chooseReading(directIo: DirectIo): Promise<boolean> {
+	get isDirect(): boolean {
+		return this.file.isDirect;
+	}
+
+	async chooseReading(directIo: DirectIo): Promise<void> {
 		const { path, file } = this;
 		const wanted =
 			directIo === "on" ||
@@ -93,7 +95,6 @@ class LocalFileSource implements FileSource {
 				(await isLocalDisk(path)) &&
 				!isCached(file.buffered, this.byteLength));
 		if (wanted) await file.bypassCache(path, READ_FLAGS);
-		return file.isDirect;
 	}
 
 	async read(fileOffset: number, into: Uint8Array): Promise<void> {

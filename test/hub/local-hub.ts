@@ -62,6 +62,8 @@ export interface LocalHub {
 	commit(repo: string, files: Files): Promise<string>;
 	/** From now on no signed address that was given out is good any more. */
 	expireUrls(): void;
+	/** Cut every connection, and go on. */
+	cut(): void;
 	/**
 	 * Cut every connection and stop.
 	 *
@@ -125,6 +127,10 @@ class Hub implements LocalHub {
 
 	expireUrls(): void {
 		this.urls.expireAll();
+	}
+
+	cut(): void {
+		for (const server of this.servers) server.closeAllConnections();
 	}
 
 	async close(): Promise<void> {
