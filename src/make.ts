@@ -11,7 +11,7 @@ import {
 	type PublishReport,
 	publishPlan,
 } from "./engine/publish.ts";
-import { oncePlannedRight, WantedFiles } from "./fetch-inputs.ts";
+import { againIfSpoilt, WantedFiles } from "./fetch-inputs.ts";
 import {
 	anyRemote,
 	type FetchChoices,
@@ -58,7 +58,7 @@ export async function make(options: MakeOptions): Promise<MakeReport> {
 		decideEngineOptions(options);
 		await preflight(options.out, [], 0);
 	}
-	return oncePlannedRight(options, async () => {
+	return againIfSpoilt(options, async () => {
 		const [base, target] = await locateInputs(
 			[options.base, options.target],
 			options,

@@ -5,7 +5,7 @@ import {
 	type PublishReport,
 	publishPlan,
 } from "./engine/publish.ts";
-import { oncePlannedRight } from "./fetch-inputs.ts";
+import { againIfSpoilt } from "./fetch-inputs.ts";
 import { anyRemote } from "./locate.ts";
 import { type PlanInputs, withPlan } from "./plan.ts";
 
@@ -25,7 +25,7 @@ export async function merge(options: MergeOptions): Promise<MergeReport> {
 		decideEngineOptions(options);
 		await preflight(out, [], 0);
 	}
-	return oncePlannedRight(options, () =>
+	return againIfSpoilt(options, () =>
 		withPlan(options, ({ plan, warnings }, opened) =>
 			publishPlan(plan, opened, warnings, options),
 		),

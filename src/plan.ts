@@ -58,6 +58,8 @@ export interface PlanInputs extends FetchChoices {
 	changes?: ConventionWishes | undefined;
 	/** what all elements of the result add up to, where its publisher has said; default: what is known */
 	expectSum?: number | "any" | undefined;
+	/** of these, where they are on the Hub, nothing is stored: they are merged as they come */
+	noStore?: readonly Side[] | undefined;
 	/** go on, with a warning, where an input is not the one its publisher used */
 	allowUnlikely?: boolean | undefined;
 }
@@ -116,7 +118,10 @@ export async function withPlan<T>(
 			scheme === null
 				? await openTensors(inputs, sides, closing)
 				: await openBytes(inputs, scheme, sides, closing);
-		const wanted = new WantedFiles(Object.values(sides), plan, opened.sources);
+		const wanted = new WantedFiles(
+			...([Object.values(sides), plan, opened.sources] as const),
+			new Set(inputs.noStore?.map((side) => sides[side])),
+		);
 		return await use(
 			{
 				...{ plan, planId: planId(plan), warnings: [...warnings] },

@@ -16,9 +16,10 @@ export async function planCommand(
 	signal: AbortSignal,
 ): Promise<number> {
 	const { base, delta, convention, dtype, allowUnlikely } = inputs;
-	const { changes, expectSum } = inputs;
+	const { changes, expectSum, noStore } = inputs;
 	const report = await plan({
 		...{ base, delta, convention, dtype, changes, expectSum, allowUnlikely },
+		noStore,
 		...hubChoices(inputs, terminal),
 		signal,
 	});
@@ -56,11 +57,14 @@ function tellFetch(
 	terminal: Terminal,
 ): void {
 	if (fetch.cacheDir === null) return;
-	const { files, byteLength, cachedBytes, cacheDir } = fetch;
+	const { files, byteLength, passingBytes, cachedBytes, cacheDir } = fetch;
+	const stored = byteLength - passingBytes;
+	const how =
+		passingBytes === 0 ? "" : `, ${formatBytes(passingBytes)} not stored`;
 	terminal.result(
-		`${terminal.paint("bold", "fetch")} ${plural(files, "file")}, ${formatBytes(byteLength)} into ${printable(cacheDir)}; ${formatBytes(cachedBytes)} are there`,
+		`${terminal.paint("bold", "fetch")} ${plural(files, "file")}, ${formatBytes(byteLength)}${how}; ${formatBytes(cachedBytes)} in the cache`,
 	);
 	terminal.result(
-		`${terminal.paint("bold", "disk")} ${formatBytes(byteLength)} there, ${formatBytes(writeBytes)} for the output`,
+		`${terminal.paint("bold", "disk")} ${formatBytes(stored)} in ${printable(cacheDir)}, ${formatBytes(writeBytes)} for the output`,
 	);
 }

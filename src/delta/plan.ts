@@ -128,9 +128,9 @@ export function spansOf(segment: Segment): Span[] {
 	return segment.op === "copy" ? [segment.from] : [segment.base, segment.delta];
 }
 
-/** Files of the inputs that a shard reads, itself or for its fills, in the order of their first use. */
+/** Files of the inputs that segments read, themselves or for their fills, in the order of their first use. */
 export function filesOf(
-	{ segments }: OutputShard,
+	segments: readonly Segment[],
 	fills: readonly Fill[],
 ): { input: number; shard: number }[] {
 	const files = new Map<string, { input: number; shard: number }>();

@@ -33,8 +33,9 @@ interface Stretch {
  * where only CRCs are checked each record has an order of its own, and tensors may come in any.
  */
 export class InputDigests {
-	/** by input and shard */
+	/** by input and shard; none for a file that passes, which is hashed where it comes from */
 	private readonly stretches: Stretch[][][];
+	private readonly sources: readonly (readonly ByteSource[])[];
 	private readonly inputSums: boolean;
 
 	/**
@@ -47,8 +48,10 @@ export class InputDigests {
 		inputSums: boolean,
 	) {
 		this.inputSums = inputSums;
+		this.sources = sources;
 		this.stretches = sources.map((shards, input) =>
-			shards.map(({ byteLength, checkedRanges = [] }, shard) => {
+			shards.map(({ byteLength, checkedRanges = [], passing }, shard) => {
+				if (passing !== undefined) return [];
 				const stretch = (
 					begin: number,
 					end: number,
@@ -68,7 +71,7 @@ export class InputDigests {
 
 	/** Whether there is nothing to take or check. */
 	get isEmpty(): boolean {
-		return this.stretches.flat(2).length === 0;
+		return !this.inputSums && this.stretches.flat(2).length === 0;
 	}
 
 	/** Slices that must be run before this one, so that what it reads comes next. */
@@ -108,9 +111,14 @@ export class InputDigests {
 	async finish(): Promise<string[][] | null> {
 		if (!this.inputSums) return null;
 		return Promise.all(
-			this.stretches.map((shards) =>
+			this.stretches.map((shards, input) =>
 				Promise.all(
-					shards.map(async ([whole]) => (await whole?.digest.finish()) ?? ""),
+					shards.map(
+						async ([whole], shard) =>
+							(await whole?.digest.finish()) ??
+							(await this.sources[input]?.[shard]?.passing?.finish()) ??
+							"",
+					),
 				),
 			),
 		);

@@ -10,20 +10,22 @@ import { addSums } from "../delta/published-sum.ts";
 import { throwIfAborted, VerificationError } from "../errors.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
-import type { FileSource } from "../io/file-source.ts";
+import { type FileSource, openFileSource } from "../io/file-source.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { Staging } from "../io/staging.ts";
 import type { AddCounts } from "../kernel/kernel.ts";
 import type { Unrestored } from "../kernel/restoration.ts";
 import { Arrivals } from "./arrivals.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
+import { digestFile } from "./digest-file.ts";
 import type { Engine } from "./engine.ts";
 import { openFill } from "./fill-source.ts";
 import { type HashedRead, InputDigests } from "./input-digests.ts";
 import { Pace } from "./pace.ts";
-import { ShardCutter, type Slice } from "./slice.ts";
+import type { Slice } from "./slice.ts";
 import type { Slot } from "./slots.ts";
 import { Tally } from "./tally.ts";
+import { type Track, tracksByPassing, tracksByShard } from "./track.ts";
 
 /** Where a run stands, after each slice. */
 export interface Progress {
@@ -75,20 +77,19 @@ export async function runPlan(
 }
 
 /** An output shard that is being written. */
-interface Lane {
+interface Output {
 	shardIndex: number;
-	cutter: ShardCutter;
+	shard: OutputShard;
 	file: OutputFile;
-	digest: Digest;
-	/** input files it reads */
-	inputs: ReadonlySet<ByteSource>;
+	/** null where its bytes are not made in their order */
+	digest: Digest | null;
 	writtenBytes: number;
 }
 
 /** A slice that has been issued, with its places in the checksums. */
 interface Issued {
 	slice: Slice;
-	lane: Lane | null;
+	output: Output | null;
 	outPlace: DigestPlace | null;
 	/** of each of the slice's reads */
 	hashedReads: HashedRead[][];
@@ -110,11 +111,16 @@ class Run {
 	private readonly totalBytes: number;
 	private readonly digests: InputDigests | null;
 	private readonly pace: Pace;
-	private readonly lanes = new Set<Lane>();
-	private readonly opened: Lane[] = [];
+	/** tracks that are under way, each with the input files it reads */
+	private readonly lanes = new Map<Track, ReadonlySet<ByteSource>>();
+	private readonly outputs = new Map<number, Output>();
 	private readonly running = new Set<Promise<void>>();
 	readonly seconds = { read: 0, write: 0 };
-	private readonly waiting: number[];
+	private readonly waiting: Track[];
+	/** of each shard */
+	private readonly stretchCounts = new Map<number, number>();
+	/** whether inputs pass, so that the order of their bytes counts and not the output's */
+	private readonly isPassing: boolean;
 	private readonly shards: WrittenFile[] = [];
 	private readonly tally = new Tally();
 	private writtenBytes = 0;
@@ -138,7 +144,18 @@ class Run {
 		this.engine = engine;
 		this.options = options;
 		this.totalBytes = plan.shards.reduce((sum, s) => sum + s.byteLength, 0);
-		this.waiting = [...plan.shards.keys()];
+		const passing = sources.flat().filter(({ passing }) => passing);
+		this.isPassing = passing.length > 0;
+		this.waiting = this.isPassing
+			? tracksByPassing(
+					plan,
+					({ input, shard }) => sources[input]?.[shard]?.passing !== undefined,
+				)
+			: tracksByShard(plan);
+		for (const shardIndex of this.waiting.flatMap((t) => t.shardIndices)) {
+			const count = this.stretchCounts.get(shardIndex) ?? 0;
+			this.stretchCounts.set(shardIndex, count + 1);
+		}
 		const digests = new InputDigests(engine, sources, options.inputSums);
 		this.digests = digests.isEmpty ? null : digests;
 		const most = engine.slots.slotBytes / 3;
@@ -163,9 +180,10 @@ class Run {
 			this.fail(error);
 		}
 		while (this.running.size > 0) await Promise.all(this.running);
-		for (const { file } of this.opened) await file.abandon();
+		for (const { file } of this.outputs.values()) await file.abandon();
 		if (this.failed) throw this.failure;
 		const { nonFinite, unrestored, sums } = this.tally;
+		for (const { passing } of this.sources.flat()) await passing?.finish();
 		return {
 			shards: this.shards,
 			inputSums: (await this.digests?.finish()) ?? null,
@@ -193,17 +211,18 @@ class Run {
 	/** All slices of all shards, a few shards in turn, and then what the checksums still want. */
 	private async *issue(): AsyncGenerator<Issued> {
 		const { pace, digests, lanes } = this;
+		const { slotBytes } = this.engine.slots;
 		while (lanes.size > 0 || this.waiting.length > 0) {
 			await this.openLanes();
 			if (lanes.size === 0) await this.arrivals.one();
-			for (const lane of lanes) {
+			for (const track of lanes.keys()) {
 				const { sliceBytes } = pace;
-				const slice = lane.cutter.next(sliceBytes, this.engine.slots.slotBytes);
+				const { shardIndex, slice } = track.next(sliceBytes, slotBytes);
 				if (digests)
 					for (const early of digests.catchUp(slice, sliceBytes))
 						yield this.place(early, null);
-				if (lane.cutter.isDone) lanes.delete(lane);
-				yield this.place(slice, lane);
+				if (track.isDone) lanes.delete(track);
+				yield this.place(slice, await this.outputOf(shardIndex));
 			}
 		}
 		await this.arrivals.all();
@@ -212,39 +231,51 @@ class Run {
 				yield this.place(slice, null);
 	}
 
-	/** As many shards at once as there are threads, of those whose inputs are here and not also another's, if they are hashed. */
+	/** As many tracks at once as there are threads, of those whose inputs are here and, if they are hashed, no other's. */
 	private async openLanes(): Promise<void> {
 		const most = Math.max(this.engine.crew.threads, 1);
-		for (const shardIndex of [...this.waiting]) {
+		for (const track of [...this.waiting]) {
 			if (this.lanes.size >= most) return;
-			const shard = this.plan.shards[shardIndex] as OutputShard;
-			const inputs = this.inputsOf(shard);
-			const open = [...this.lanes].flatMap((lane) => [...lane.inputs]);
-			if (this.digests && open.some((name) => inputs.has(name))) continue;
+			const inputs = this.inputsOf(track);
+			const isShared = [...this.lanes.values()].some((others) =>
+				[...others].some((source) => inputs.has(source)),
+			);
+			if (this.digests && isShared && !this.isPassing) continue;
 			if (!this.arrivals.has(inputs)) continue;
-			this.waiting.splice(this.waiting.indexOf(shardIndex), 1);
-			await this.openFills(shard);
-			const { fileName } = shard;
-			const { directIo } = this.engine.options;
-			const lane: Lane = {
-				...{ shardIndex, inputs, writtenBytes: 0 },
-				cutter: new ShardCutter(shard),
-				file: await this.staging.create(fileName, directIo),
-				digest: this.engine.openDigest(),
-			};
-			this.lanes.add(lane);
-			this.opened.push(lane);
+			this.waiting.splice(this.waiting.indexOf(track), 1);
+			await this.openFills(track);
+			this.lanes.set(track, inputs);
 		}
 	}
 
-	private inputsOf(shard: OutputShard): Set<ByteSource> {
-		const files = filesOf(shard, this.plan.fills);
+	private inputsOf({ segments }: Track): Set<ByteSource> {
 		return new Set(
-			files.map((file) => this.sources[file.input]?.[file.shard] as ByteSource),
+			filesOf(segments, this.plan.fills).map(
+				({ input, shard }) => this.sources[input]?.[shard] as ByteSource,
+			),
 		);
 	}
 
-	private async openFills({ segments }: OutputShard): Promise<void> {
+	private async outputOf(shardIndex: number): Promise<Output> {
+		const opened = this.outputs.get(shardIndex);
+		if (opened) return opened;
+		const shard = this.plan.shards[shardIndex] as OutputShard;
+		const { directIo } = this.engine.options;
+		const output: Output = {
+			...{ shardIndex, shard, writtenBytes: 0 },
+			file: await this.staging.create(shard.fileName, directIo),
+			digest: this.isInOrder(shardIndex) ? this.engine.openDigest() : null,
+		};
+		this.outputs.set(shardIndex, output);
+		return output;
+	}
+
+	/** Whether a shard is made from its start to its end: it is one stretch of one track. */
+	private isInOrder(shardIndex: number): boolean {
+		return this.stretchCounts.get(shardIndex) === 1;
+	}
+
+	private async openFills({ segments }: Track): Promise<void> {
 		for (const { input, shard } of segments.flatMap(spansOf))
 			if (input === INPUT.fill && this.fills[shard] === undefined)
 				this.fills[shard] = await openFill(
@@ -254,10 +285,10 @@ class Run {
 	}
 
 	/** Take the slice's places in all checksums, in the order of issue. */
-	private place(slice: Slice, lane: Lane | null): Issued {
+	private place(slice: Slice, output: Output | null): Issued {
 		return {
-			...{ slice, lane },
-			outPlace: lane?.digest.takePlace() ?? null,
+			...{ slice, output },
+			outPlace: output?.digest?.takePlace() ?? null,
 			hashedReads: slice.reads.map(
 				(read) => this.digests?.takePlaces(read) ?? [],
 			),
@@ -265,20 +296,20 @@ class Run {
 	}
 
 	private async runSlice(issued: Issued, slot: Slot): Promise<void> {
-		const { slice, lane, outPlace, hashedReads } = issued;
+		const { slice, output, outPlace, hashedReads } = issued;
 		try {
 			const { signal } = this.engine.options;
-			throwIfAborted(signal, lane?.cutter.shard.fileName ?? "checksums");
+			throwIfAborted(signal, output?.shard.fileName ?? "checksums");
 			await this.read(slice, slot);
 			const inputs = this.hashReads(issued, slot);
 			inputs.catch(() => {}); // told where it is awaited
-			if (slice.write && lane && outPlace) {
+			if (slice.write && output) {
 				await this.make(slice, slot);
 				const { fileOffset, byteLength } = slice.write;
 				await Promise.all([
-					outPlace.hash(slot.byteOffset, byteLength),
+					outPlace?.hash(slot.byteOffset, byteLength),
 					this.timed("write", () =>
-						lane.file.write(fileOffset, slot.view(0, byteLength)),
+						output.file.write(fileOffset, slot.view(0, byteLength)),
 					),
 				]);
 			}
@@ -288,7 +319,7 @@ class Run {
 			for (const { place } of hashedReads.flat()) place.skip();
 		}
 		this.pace.done(slice.write?.byteLength ?? 0);
-		if (lane && slice.write) this.written(lane, slice.write.byteLength);
+		if (output && slice.write) this.written(output, slice.write.byteLength);
 	}
 
 	private async read(slice: Slice, slot: Slot): Promise<void> {
@@ -333,28 +364,30 @@ class Run {
 		this.tally.add(await crew.perform(step));
 	}
 
-	private written(lane: Lane, byteLength: number): void {
-		const { shard } = lane.cutter;
-		lane.writtenBytes += byteLength;
+	private written(output: Output, byteLength: number): void {
+		const { shardIndex, shard } = output;
+		output.writtenBytes += byteLength;
 		this.writtenBytes += byteLength;
 		this.options.onProgress?.({
-			shardIndex: lane.shardIndex,
+			shardIndex,
 			shardCount: this.plan.shards.length,
 			shardFileName: shard.fileName,
-			shardWrittenBytes: lane.writtenBytes,
+			shardWrittenBytes: output.writtenBytes,
 			shardBytes: shard.byteLength,
 			writtenBytes: this.writtenBytes,
 			totalBytes: this.totalBytes,
 		});
-		if (lane.writtenBytes === shard.byteLength) this.follow(this.finish(lane));
+		if (output.writtenBytes === shard.byteLength)
+			this.follow(this.finish(output));
 	}
 
-	private async finish({ shardIndex, cutter, file, digest }: Lane) {
-		const { fileName, byteLength, sha256: expected } = cutter.shard;
-		const [sha256] = await Promise.all([
-			digest.finish(),
+	private async finish({ shardIndex, shard, file, digest }: Output) {
+		const { fileName, byteLength, sha256: expected } = shard;
+		const [inOrder] = await Promise.all([
+			digest?.finish(),
 			this.timed("write", () => file.finish()),
 		]);
+		const sha256 = inOrder ?? (await this.digestWritten(file));
 		if (expected !== null && sha256 !== expected)
 			throw new VerificationError({
 				where: fileName,
@@ -364,6 +397,17 @@ class Run {
 				remedy: "Is it the right base, and are both files whole?",
 			});
 		this.shards[shardIndex] = { fileName, byteLength, sha256 };
+	}
+
+	/** Of a file whose bytes were not made in their order: read it once more. */
+	private async digestWritten({ path }: OutputFile): Promise<string> {
+		const source = await openFileSource(path);
+		try {
+			await source.chooseReading(this.engine.options.directIo);
+			return await digestFile(this.engine, source, path);
+		} finally {
+			await source.close();
+		}
 	}
 
 	private async timed<T>(

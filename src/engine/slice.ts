@@ -59,22 +59,29 @@ const MIN_DIRECT_BYTES = 2 ** 16;
 /** Smaller reads begin at such addresses, which suits every vector unit. */
 const SMALL_READ_ALIGNMENT = 64;
 
-/** Cuts an output shard, from its start to its end, into slices that fit a slot. */
+/** Cuts a stretch of an output shard, from its start to its end, into slices that fit a slot. */
 export class ShardCutter {
 	readonly shard: OutputShard;
 	private readonly header: Uint8Array;
-	private fileOffset = 0;
+	private readonly end: number;
+	private fileOffset: number;
 	/** the first segment that is not written whole yet */
 	private first = 0;
 
-	constructor(shard: OutputShard) {
+	/** @param end  behind the last byte to cut; both default to the whole shard */
+	constructor(shard: OutputShard, begin = 0, end = shard.byteLength) {
 		this.shard = shard;
 		this.header =
-			shard.header === null ? new Uint8Array() : headerBytes(shard.header);
+			shard.header === null || begin > 0
+				? new Uint8Array()
+				: headerBytes(shard.header);
+		this.fileOffset = begin;
+		this.end = end;
+		this.passSegments();
 	}
 
 	get isDone(): boolean {
-		return this.fileOffset === this.shard.byteLength;
+		return this.fileOffset === this.end;
 	}
 
 	/**
@@ -85,21 +92,30 @@ export class ShardCutter {
 	 * @param slotBytes   room for output and operands
 	 */
 	next(sliceBytes: number, slotBytes: number): Slice {
-		const left = this.shard.byteLength - this.fileOffset;
 		let wanted = sliceBytes;
-		let cut = this.cut(Math.min(wanted, left));
+		let cut = this.cut(this.reach(wanted));
 		while (cut.slotBytes > slotBytes) {
 			wanted = alignUp(wanted / 2, DIRECT_ALIGNMENT);
-			cut = this.cut(Math.min(wanted, left));
+			cut = this.cut(this.reach(wanted));
 		}
-		const { byteLength } = cut.slice.write;
-		this.fileOffset += byteLength;
+		this.fileOffset += cut.slice.write.byteLength;
+		this.passSegments();
+		return cut.slice;
+	}
+
+	/** How long a slice of about so many bytes is that ends where elements and pages do. */
+	private reach(wanted: number): number {
+		const until = this.fileOffset + wanted;
+		const aligned = until - (until % DIRECT_ALIGNMENT);
+		return Math.min(aligned, this.end) - this.fileOffset;
+	}
+
+	private passSegments(): void {
 		while (this.first < this.shard.segments.length) {
 			const segment = this.segment(this.first);
 			if (segment.fileOffset + segment.byteLength > this.fileOffset) break;
 			this.first++;
 		}
-		return cut.slice;
 	}
 
 	private cut(byteLength: number) {

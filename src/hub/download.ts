@@ -32,6 +32,8 @@ export interface DownloadProgress {
 export interface DownloadOptions {
 	signal?: AbortSignal | undefined;
 	onProgress?: ((progress: DownloadProgress) => void) | undefined;
+	/** counts these files beside others, instead of `onProgress` */
+	tally?: FetchTally | undefined;
 	/** called with each file once it is in the cache, whether it was fetched or not; its failure ends all */
 	onStored?: ((file: RemoteFile) => Promise<void>) | undefined;
 }
@@ -47,9 +49,13 @@ export interface DownloadOptions {
 export async function downloadFiles(
 	settings: HubSettings,
 	files: readonly RemoteFile[],
-	{ signal, onProgress, onStored }: DownloadOptions = {},
+	{
+		signal,
+		onProgress,
+		tally = new FetchTally(files, onProgress),
+		onStored,
+	}: DownloadOptions = {},
 ): Promise<Set<RemoteFile>> {
-	const tally = new Tally(files, onProgress);
 	const cached = new Set<RemoteFile>();
 	for (const file of files)
 		if (await cacheOf(settings, file).holds(file)) {
@@ -83,7 +89,7 @@ async function oneAtATime(
 	cache: RepositoryCache,
 	file: RemoteFile,
 	settings: HubSettings,
-	tally: Tally,
+	tally: FetchTally,
 	signal: AbortSignal,
 ): Promise<void> {
 	const blob = cache.blob(file.oid);
@@ -103,7 +109,7 @@ async function storeBlob(
 	cache: RepositoryCache,
 	file: RemoteFile,
 	settings: HubSettings,
-	tally: Tally,
+	tally: FetchTally,
 	signal: AbortSignal,
 ): Promise<void> {
 	const partial = await PartialBlob.open(cache.blobs, file);
@@ -166,8 +172,8 @@ async function makeRoom(
 		});
 }
 
-/** What of each file is there, and of all. */
-class Tally {
+/** What of each file is there, or has passed, and of all. */
+export class FetchTally {
 	private readonly done = new Map<RemoteFile, number>();
 	private readonly totalBytes: number;
 	private readonly onProgress: DownloadOptions["onProgress"];

@@ -80,6 +80,27 @@ export class EarlyReads {
 		this.kept = [];
 	}
 
+	/** Compare what was read with the file as it passes, piece by piece and whole. */
+	watch(): { pass(begin: number, bytes: Uint8Array): void } {
+		const open = this.taken.map((each) => ({
+			...{ ...each, hash: createHash("sha256") },
+			end: each.begin + each.byteLength,
+		}));
+		this.kept = [];
+		return {
+			pass: (at, bytes) => {
+				for (const { begin, end, hash, sha256 } of open) {
+					const from = Math.max(begin, at);
+					const to = Math.min(end, at + bytes.length);
+					if (from >= to) continue;
+					hash.update(bytes.subarray(from - at, to - at));
+					if (to === end && hash.digest("hex") !== sha256)
+						throw otherBytes(this.file, begin);
+				}
+			},
+		};
+	}
+
 	private flush(): void {
 		const wanted = this.waiting.splice(0).sort((a, b) => a.begin - b.begin);
 		const missing: Wanted[] = [];
@@ -178,11 +199,11 @@ function sha256Of(bytes: Uint8Array): string {
 	return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** What a plan was made of turned out wrong; all is in the cache now, so that another one will not be. */
-export class OtherBytesCame extends VerificationError {}
+/** What came over the network was not what was published. Another time it may be. */
+export class SpoiltOnItsWay extends VerificationError {}
 
-function otherBytes(file: RemoteFile, begin: number): OtherBytesCame {
-	return new OtherBytesCame({
+function otherBytes(file: RemoteFile, begin: number): SpoiltOnItsWay {
+	return new SpoiltOnItsWay({
 		where: `${describeSubject({ ...file, revision: file.commit })}, byte ${begin}`,
 		what: "other bytes came when it was looked into than when it was fetched",
 		remedy: "Is HF_ENDPOINT a mirror, or a proxy in between? Try without",

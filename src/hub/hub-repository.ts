@@ -39,6 +39,7 @@ export class HubRepository {
 	private readonly cache: RepositoryCache;
 	private readonly signal: AbortSignal | undefined;
 	private readonly sources = new Map<string, HubSource>();
+	private isStored = true;
 
 	private constructor(
 		settings: HubSettings,
@@ -106,6 +107,7 @@ export class HubRepository {
 		const source =
 			this.sources.get(path) ?? new HubSource(this.settings, file, this.signal);
 		this.sources.set(path, source);
+		if (!this.isStored) source.keepWhole();
 		return source;
 	}
 
@@ -120,6 +122,24 @@ export class HubRepository {
 	/** Read a file, which is fetched now, from the cache from now on. */
 	async settle(file: RemoteFile): Promise<void> {
 		await this.sources.get(file.path)?.settle(this.cache.pointer(file));
+	}
+
+	/**
+	 * Never fetch its files: those that are not in the cache pass, and others are read whole where they are opened.
+	 *
+	 * @param onPassed  called with how much of a file has passed
+	 */
+	letPass(
+		files: readonly RemoteFile[],
+		onPassed: (file: RemoteFile, byteLength: number) => void,
+	): void {
+		this.isStored = false;
+		for (const file of files) {
+			const source = this.sources.get(file.path);
+			if (source === undefined)
+				onPassed(file, file.byteLength); // it is cached
+			else source.letPass((byteLength) => onPassed(file, byteLength));
+		}
 	}
 
 	/** What is not fetched yet will not be. */

@@ -1,8 +1,10 @@
-import { createHash } from "node:crypto";
 import { SourceChangedError, VerificationError } from "../errors.ts";
+import type { PassingFile } from "../io/byte-source.ts";
 import type { DirectIo } from "../io/direct-io.ts";
 import { type FileSource, openFileSource } from "../io/file-source.ts";
 import { EarlyReads } from "./early-reads.ts";
+import { HubStream } from "./hub-stream.ts";
+import { hashOf } from "./partial.ts";
 import { readRange } from "./read-range.ts";
 import { describeSubject } from "./refusal.ts";
 import type { RemoteFile } from "./repository.ts";
@@ -23,6 +25,8 @@ export class HubSource implements FileSource {
 	private readonly file: RemoteFile;
 	private readonly signal: AbortSignal | undefined;
 	private readonly early: EarlyReads;
+	private stream: HubStream | null = null;
+	private readsWhole: boolean;
 	private whole: Promise<Uint8Array> | null = null;
 	private local: FileSource | null = null;
 	private readonly arrival = new Arrival();
@@ -39,6 +43,7 @@ export class HubSource implements FileSource {
 		this.file = file;
 		this.signal = signal;
 		this.early = new EarlyReads(settings, file, signal);
+		this.readsWhole = !file.isLfs && file.byteLength <= MAX_WHOLE_BYTES;
 	}
 
 	async read(fileOffset: number, into: Uint8Array): Promise<void> {
@@ -51,13 +56,31 @@ export class HubSource implements FileSource {
 				expected: `${end} bytes`,
 				found: `${this.byteLength}`,
 			});
-		if (this.file.isLfs || this.byteLength > MAX_WHOLE_BYTES)
-			return this.early.read(fileOffset, into);
+		if (this.stream) return this.stream.read(fileOffset, into);
+		if (!this.readsWhole) return this.early.read(fileOffset, into);
 		this.whole ??= this.readWhole();
 		into.set((await this.whole).subarray(fileOffset, end));
 	}
 
-	/** Resolves once the file was fetched. */
+	/** Never fetch the file: from now on it passes. @param onPassed  called with how much of it has */
+	letPass(onPassed: (byteLength: number) => void): void {
+		this.stream = new HubStream(
+			...([this.settings, this.file, this.early, this.signal] as const),
+			onPassed,
+		);
+		this.arrival.come();
+	}
+
+	/** Never fetch the file: it is small enough to be read whole, and checked. */
+	keepWhole(): void {
+		this.readsWhole = true;
+	}
+
+	get passing(): PassingFile | undefined {
+		return this.stream ?? undefined;
+	}
+
+	/** Resolves once the file was fetched, or passes. */
 	ready(): Promise<void> {
 		return this.arrival.promise;
 	}
@@ -103,13 +126,14 @@ export class HubSource implements FileSource {
 	async close(): Promise<void> {}
 
 	async closeLocal(): Promise<void> {
+		await this.stream?.close();
 		await this.local?.close();
 	}
 
 	private async readWhole(): Promise<Uint8Array> {
 		const { settings, file, byteLength, signal } = this;
 		const bytes = new Uint8Array(byteLength);
-		const hash = createHash("sha1").update(`blob ${byteLength}\0`);
+		const hash = hashOf(file);
 		let done = 0;
 		for await (const piece of readRange(
 			...([settings, file, 0, byteLength, signal] as const),

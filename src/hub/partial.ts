@@ -127,7 +127,8 @@ export class PartialBlob {
 	}
 }
 
-function hashOf({ oid, byteLength, isLfs }: BlobIdentity): Hash {
+/** The hash that becomes a blob's name. */
+export function hashOf({ oid, byteLength, isLfs }: BlobIdentity): Hash {
 	const hash = createHash(oid.length === 64 ? "sha256" : "sha1");
 	return isLfs ? hash : hash.update(`blob ${byteLength}\0`);
 }

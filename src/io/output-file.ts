@@ -12,7 +12,7 @@ export interface WrittenFile {
 
 /** A file that is made once, in pieces of any order, and then made durable. */
 export class OutputFile {
-	private readonly path: string;
+	readonly path: string;
 	private readonly file: OpenFile;
 
 	private constructor(path: string, handle: FileHandle) {

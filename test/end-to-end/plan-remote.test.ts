@@ -217,7 +217,7 @@ describe("merge", () => {
 		expect(asked.every(({ url }) => !url.includes("vicuna"))).toBe(true);
 	});
 
-	test("what was spoilt on its way while planning is found out, and planned anew", async () => {
+	test("what was spoilt on its way while planning is found out, and all begun anew", async () => {
 		const base = modelFiles("base", "safetensors");
 		const hub = await hubOf(base, modelFiles("delta", "safetensors"));
 		// A letter of the metadata, which no plan depends on.
@@ -226,7 +226,7 @@ describe("merge", () => {
 		hub.fail(STORE, { kind: "bit-flip", at });
 		const { exitCode, stderr, out } = await merge(SIDES);
 		expect(stderr).toMatch(
-			/warning meta\/llama@\w+, model-0000\d-of-00002\.safetensors, byte 0: other bytes came .* planning it once more/,
+			/warning meta\/llama@\w+, model-0000\d-of-00002\.safetensors, byte 0: other bytes came .* beginning once more/,
 		);
 		expect(exitCode).toBe(0);
 		expect((await run("verify", out)).exitCode).toBe(0);
