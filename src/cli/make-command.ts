@@ -9,6 +9,7 @@ import {
 	make,
 	printable,
 } from "../index.ts";
+import { Bars } from "./bars.ts";
 import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, plural } from "./format.ts";
 import { type HubFlags, hubChoices } from "./hub-flags.ts";
@@ -53,8 +54,9 @@ export async function makeCommand(
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
-	const progress = openProgress(terminal);
-	const fetching = openFetchProgress(terminal);
+	const bars = new Bars(terminal);
+	const progress = openProgress(terminal, bars);
+	const fetching = openFetchProgress(terminal, bars);
 	const started = performance.now();
 	const { base, target, out, convention, dtype, allowNonFinite } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
@@ -64,14 +66,8 @@ export async function makeCommand(
 		...hubChoices(options, terminal),
 		signal,
 		onFetch: (at) => fetching.update(at),
-		onProgress: (at) => {
-			fetching.stop();
-			progress.update(at);
-		},
-	}).finally(() => {
-		fetching.stop();
-		progress.stop();
-	});
+		onProgress: (at) => progress.update(at),
+	}).finally(() => bars.stop());
 	const seconds = (performance.now() - started) / 1000;
 	const { manifest, warnings, performance: used, restoration } = report;
 	for (const warning of warnings) terminal.warn(warning);

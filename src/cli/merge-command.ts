@@ -1,4 +1,5 @@
 import { type MergeOptions, merge } from "../index.ts";
+import { Bars } from "./bars.ts";
 import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, plural } from "./format.ts";
 import { type HubFlags, hubChoices } from "./hub-flags.ts";
@@ -11,8 +12,9 @@ export async function mergeCommand(
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
-	const progress = openProgress(terminal);
-	const fetching = openFetchProgress(terminal);
+	const bars = new Bars(terminal);
+	const progress = openProgress(terminal, bars);
+	const fetching = openFetchProgress(terminal, bars);
 	const started = performance.now();
 	const { base, delta, out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
@@ -29,14 +31,8 @@ export async function mergeCommand(
 		...hubChoices(options, terminal),
 		signal,
 		onFetch: (at) => fetching.update(at),
-		onProgress: (at) => {
-			fetching.stop();
-			progress.update(at);
-		},
-	}).finally(() => {
-		fetching.stop();
-		progress.stop();
-	});
+		onProgress: (at) => progress.update(at),
+	}).finally(() => bars.stop());
 	const seconds = (performance.now() - started) / 1000;
 	for (const warning of warnings) terminal.warn(warning);
 	const bytes = manifest.outputs.reduce((sum, f) => sum + f.byteLength, 0);

@@ -172,7 +172,7 @@ describe("a day of the network", () => {
 	function spoilt(bytes: Uint8Array) {
 		const times = { left: 0 };
 		const wrong = new Uint8Array(bytes);
-		wrong[700_001] = (wrong[700_001] as number) ^ 1;
+		wrong[600_001] = (wrong[600_001] as number) ^ 1;
 		const { byteLength } = bytes;
 		const content: StoredBytes = {
 			byteLength,
