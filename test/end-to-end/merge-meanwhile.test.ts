@@ -4,7 +4,7 @@ import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { type MergeOptions, merge, NetworkError } from "../../src/index.ts";
 import { openHub } from "../hub/open-hub.ts";
 import { bytesOf, type StoredBytes } from "../hub/stored-bytes.ts";
-import { modelFiles } from "./model-files.ts";
+import { modelFiles, WEIGHT_BYTES } from "./model-files.ts";
 import { run, scratchFolder } from "./run.ts";
 
 vi.setConfig({ testTimeout: 30_000 });
@@ -72,7 +72,7 @@ async function open() {
 }
 
 test("a shard is merged while others are still on their way", async () => {
-	const { gate, out, start } = await open();
+	const { hub, gate, out, start } = await open();
 	await start({
 		onProgress: ({ shardIndex, shardWrittenBytes, shardBytes }) => {
 			expect(shardIndex === 0 || shardWrittenBytes > 0).toBe(true);
@@ -80,6 +80,8 @@ test("a shard is merged while others are still on their way", async () => {
 		},
 	});
 	expect((await run("verify", out)).exitCode).toBe(0);
+	// And from the cache: nothing came twice but headers and samples.
+	expect(hub.requestedBytes()).toBeLessThan(2.2 * WEIGHT_BYTES);
 });
 
 test("a fetch that fails ends the merge", async () => {

@@ -1,7 +1,6 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import type { LocalHub } from "../hub/local-hub.ts";
 import { openHub } from "../hub/open-hub.ts";
 import {
 	type Form,
@@ -51,17 +50,6 @@ async function writeFolder(files: Files): Promise<string> {
 	return folder;
 }
 
-/** Bytes that the store was asked for. */
-function askedBytes({ requests }: LocalHub): number {
-	return requests
-		.filter(({ origin }) => origin === "cdn")
-		.map(({ headers }) => /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? ""))
-		.reduce(
-			(sum, range) => sum + Number(range?.[2]) - Number(range?.[1]) + 1,
-			0,
-		);
-}
-
 async function merge(sides: readonly string[], ...flags: string[]) {
 	const out = path.join(await scratchFolder(), "out");
 	const sofar = ["--out", out, ...CONVENTION, ...flags];
@@ -86,8 +74,8 @@ describe.each(FORMS)("plan of %s on the Hub", (form) => {
 		];
 		const local = await run("plan", ...folders, ...CONVENTION, "--json");
 		expect(planId).toBe(JSON.parse(local.stdout).planId);
-		expect(askedBytes(hub)).toBeGreaterThan(1000);
-		expect(askedBytes(hub)).toBeLessThan(2 * LOOKED_AT_BYTES);
+		expect(hub.requestedBytes()).toBeGreaterThan(1000);
+		expect(hub.requestedBytes()).toBeLessThan(2 * LOOKED_AT_BYTES);
 		await expect(readdir(cache)).rejects.toThrow("ENOENT");
 
 		const all = [base, delta].flatMap((files) => Object.values(files));
@@ -108,7 +96,7 @@ describe.each(FORMS)("plan of %s on the Hub", (form) => {
 			JSON.parse(stdout),
 		);
 		expect({ ...found, location: "" }).toEqual({ ...expected, location: "" });
-		expect(askedBytes(hub)).toBeLessThan(300_000); // 128 kB of each torch file of the old form
+		expect(hub.requestedBytes()).toBeLessThan(300_000); // 128 kB of each torch file of the old form
 		await expect(readdir(cache)).rejects.toThrow("ENOENT");
 	});
 });
@@ -159,7 +147,7 @@ describe("before any weights are fetched", () => {
 			expect(exitCode).toBe(code);
 			await expect(readdir(out)).rejects.toThrow("ENOENT");
 		}
-		expect(askedBytes(hub)).toBeLessThan(2 * LOOKED_AT_BYTES);
+		expect(hub.requestedBytes()).toBeLessThan(2 * LOOKED_AT_BYTES);
 		await expect(readdir(cache)).rejects.toThrow("ENOENT");
 	});
 });
@@ -183,7 +171,7 @@ describe("merge", () => {
 		expect(fetch.cachedBytes).toBeGreaterThan(2 * WEIGHT_BYTES);
 		const again = await merge(SIDES);
 		expect(again.exitCode).toBe(0);
-		expect(askedBytes(hub)).toBe(0);
+		expect(hub.requestedBytes()).toBe(0);
 	});
 
 	test("of a folder and a repository fetches only that", async () => {

@@ -64,6 +64,8 @@ export interface LocalHub {
 	expireUrls(): void;
 	/** Cut every connection, and go on. */
 	cut(): void;
+	/** How many bytes of files in LFS were asked for by ranges, of those whose address fits; default all. */
+	requestedBytes(pattern?: RegExp): number;
 	/**
 	 * Cut every connection and stop.
 	 *
@@ -127,6 +129,17 @@ class Hub implements LocalHub {
 
 	expireUrls(): void {
 		this.urls.expireAll();
+	}
+
+	requestedBytes(pattern = /./): number {
+		return this.requests
+			.filter(({ origin, url }) => origin === "cdn" && pattern.test(url))
+			.map(({ headers }) => /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? ""))
+			.reduce(
+				(sum, range) =>
+					sum + (range ? Number(range[2]) - Number(range[1]) + 1 : 0),
+				0,
+			);
 	}
 
 	cut(): void {
