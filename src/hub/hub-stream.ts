@@ -45,7 +45,8 @@ export class HubStream {
 	private waiting: Wanted[] = [];
 	/** it passes up to here without waiting for more reads */
 	private until = 0;
-	private passing: Promise<void> | null = null;
+	private isPassing = false;
+	private passing = Promise.resolve();
 	private failure: { error: unknown } | null = null;
 
 	/** @param onPassed  called with how much of the file has passed */
@@ -130,12 +131,10 @@ export class HubStream {
 	private pass(until: number): void {
 		this.until = Math.max(this.until, until);
 		if (this.failure !== null) this.settle();
-		else
-			this.passing ??= this.run().finally(() => {
-				this.passing = null;
-				this.settle();
-				if (this.at < this.until) this.pass(this.until); // asked for in the meantime
-			});
+		else if (!this.isPassing) {
+			this.isPassing = true;
+			this.passing = this.run();
+		}
 	}
 
 	private async run(): Promise<void> {
@@ -153,6 +152,8 @@ export class HubStream {
 		} catch (error) {
 			this.failure = { error };
 		}
+		this.isPassing = false;
+		this.settle();
 	}
 
 	private take(piece: Piece): void {
