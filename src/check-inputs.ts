@@ -1,12 +1,10 @@
-import { realpath } from "node:fs/promises";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { type Doubt, settleDoubts } from "./delta/doubt.ts";
 import { judgeKnownFiles, judgeOrigin } from "./delta/judge-known.ts";
 import { judgeLayouts } from "./delta/judge-layout.ts";
 import type { KnownFile } from "./delta/known-release.ts";
 import { isPlainlyDelta, judgeLikelihood } from "./delta/likelihood.ts";
-import { toLocalIoError } from "./io/system-error.ts";
-import { recogniseShards } from "./recognise.ts";
+import { contentsOf, recogniseShards } from "./recognise.ts";
 import { sampleCheckpoints } from "./sample.ts";
 
 /** A config longer than this is none. */
@@ -60,7 +58,7 @@ async function judgePaths(
 	base: Checkpoint,
 	delta: Checkpoint,
 ): Promise<Doubt[]> {
-	const [files, others] = [await realPaths(base), await realPaths(delta)];
+	const [files, others] = [await contentsOf(base), await contentsOf(delta)];
 	return files.length > 0 && files.every((file) => others.includes(file))
 		? [
 				{
@@ -71,16 +69,6 @@ async function judgePaths(
 				},
 			]
 		: [];
-}
-
-function realPaths({ shards }: Checkpoint): Promise<string[]> {
-	return Promise.all(
-		shards.map(({ source }) =>
-			realpath(source.path).catch((error) => {
-				throw toLocalIoError(error, source.path, "following the link");
-			}),
-		),
-	);
 }
 
 /** What config.json holds; null where there is none, or none that can be read as JSON. */

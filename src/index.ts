@@ -40,6 +40,7 @@ export {
 	VerificationError,
 } from "./errors.ts";
 export { type FetchOptions, fetch } from "./fetch.ts";
+export type { FetchNeeds } from "./fetch-inputs.ts";
 export type {
 	CachedBlob,
 	CachedRepository,

@@ -1,12 +1,5 @@
-import type { Checkpoint } from "./checkpoint/checkpoint.ts";
-import { openCheckpoint, openFolder } from "./checkpoint/open-checkpoint.ts";
-import { openRemoteFolder } from "./hub/remote-folder.ts";
-import {
-	anyRemote,
-	type FetchChoices,
-	type Located,
-	locateInputs,
-} from "./locate.ts";
+import { openModel } from "./checkpoint/open-checkpoint.ts";
+import { type FetchChoices, type Located, locateInputs } from "./locate.ts";
 import type { Dtype } from "./tensor/dtype.ts";
 import { elementCount } from "./tensor/tensor.ts";
 
@@ -29,7 +22,7 @@ export interface InspectReport {
 }
 
 /**
- * List the tensors of a checkpoint. Reads headers only.
+ * List the tensors of a checkpoint. Reads headers only, on the Hub too, and stores nothing.
  *
  * @param location  a folder with weights, one weight file, or a repository of the Hub, `org/name[@revision]`
  * @throws {FormatError} where it is malformed
@@ -38,7 +31,9 @@ export async function inspect(
 	location: string,
 	choices: FetchChoices = {},
 ): Promise<InspectReport> {
-	const checkpoint = await open(location, choices);
+	const [located] = await locateInputs([location], choices);
+	const { model, close } = located as Located;
+	const checkpoint = await openModel(model);
 	try {
 		const { shards, tensors, sideFiles, warnings } = checkpoint;
 		const dtypes = new Map<Dtype, { tensors: number; byteLength: number }>();
@@ -76,21 +71,6 @@ export async function inspect(
 		};
 	} finally {
 		await checkpoint.close();
+		await close();
 	}
-}
-
-/** Of a model on the Hub, safetensors' headers are read where they are; torch's are spread over whole files. */
-async function open(
-	location: string,
-	choices: FetchChoices,
-): Promise<Checkpoint> {
-	if (await anyRemote([location])) {
-		const { hub = {}, signal } = choices;
-		const folder = await openRemoteFolder(location, hub, signal);
-		const names = (await folder?.list()) ?? [];
-		if (folder !== null && names.some((name) => name.endsWith(".safetensors")))
-			return openFolder(folder);
-	}
-	const [located] = await locateInputs([location], choices);
-	return openCheckpoint((located as Located).path);
 }

@@ -1,16 +1,23 @@
-import { neededFiles, SOUGHT_FILES } from "./checkpoint/needed-files.ts";
+import {
+	findLocalModel,
+	localFolder,
+	type ModelPlace,
+} from "./checkpoint/model-folder.ts";
+import { neededFiles } from "./checkpoint/needed-files.ts";
 import { decideEngineOptions } from "./engine/engine-options.ts";
 import type { ReadFile } from "./engine/manifest.ts";
 import { preflight } from "./engine/preflight.ts";
 import type { PublishOptions } from "./engine/publish.ts";
 import { VerificationError } from "./errors.ts";
 import type { DownloadProgress } from "./hub/download.ts";
+import { takeCached } from "./hub/fetch-repository.ts";
+import { HubRepository } from "./hub/hub-repository.ts";
+import { type Repository, repositoryAt } from "./hub/repository.ts";
 import {
-	type FetchedRepository,
-	fetchRepositories,
-} from "./hub/fetch-repository.ts";
-import { repositoryAt } from "./hub/repository.ts";
-import type { HubOptions } from "./hub/settings.ts";
+	type HubOptions,
+	type HubSettings,
+	readHubSettings,
+} from "./hub/settings.ts";
 
 /** How models are brought from the Hub, where one is named. */
 export interface FetchChoices {
@@ -19,41 +26,61 @@ export interface FetchChoices {
 	signal?: AbortSignal | undefined;
 }
 
-/** An input, on this machine. */
+/** An input that was found, though perhaps not here. Must be closed. */
 export interface Located {
-	path: string;
-	/** where it came from; null for what was here */
-	origin: FetchedRepository | null;
+	model: ModelPlace;
+	/** where it comes from; null for what is no model of the Hub */
+	origin: Origin | null;
+	/** to fetch from; null where all of it is here */
+	repository: HubRepository | null;
+	close(): Promise<void>;
+}
+
+interface Origin {
+	repository: string;
+	commit: string;
+	/** where the cache holds it, or will */
+	folder: string;
+	/** those that a merge may read; the SHA-256 of those in LFS */
+	files: readonly { path: string; sha256: string | null }[];
 }
 
 /**
- * Find inputs: paths are what they are, repositories of the Hub (`org/name[@revision]`) are brought into its cache.
- * A path that exists is never taken for a repository.
+ * Find inputs: paths are what they are; of repositories of the Hub (`org/name[@revision]`) the commit and its list of
+ * files are asked for, and nothing is fetched. A path that exists is never taken for a repository.
+ *
+ * @throws {UsageError} where nothing is there
+ * @throws {NetworkError} @throws {InterruptedError}
  */
 export async function locateInputs(
 	locations: readonly string[],
-	{ hub, onFetch: onProgress, signal }: FetchChoices,
+	{ hub, signal }: FetchChoices,
 ): Promise<Located[]> {
-	const isRemote = await Promise.all(locations.map(isRepository));
-	const repos = locations.filter((_, i) => isRemote[i]);
-	const fetched =
-		repos.length === 0
-			? []
-			: await fetchRepositories(repos, {
-					...{ ...hub, onProgress, signal },
-					...{ choose: neededFiles, sought: SOUGHT_FILES },
-				});
-	return locations.map((path, i) => {
-		const origin = isRemote[i] ? (fetched.shift() ?? null) : null;
-		return { path: origin?.folder ?? path, origin };
-	});
+	const located: Located[] = [];
+	let settings: HubSettings | null = null;
+	for (const location of locations) {
+		const repository = await repositoryAt(location);
+		if (repository !== null) settings ??= await readHubSettings(hub);
+		located.push(
+			repository === null || settings === null
+				? await locateHere(location)
+				: await locateOnHub(repository, settings, signal),
+		);
+	}
+	return located;
 }
 
-/** Whether any of these is to be fetched from the Hub. */
+/** Whether any of these is on the Hub. */
 export async function anyRemote(
 	locations: readonly string[],
 ): Promise<boolean> {
-	return (await Promise.all(locations.map(isRepository))).includes(true);
+	const found = await Promise.all(locations.map(repositoryAt));
+	return found.some((repository) => repository !== null);
+}
+
+async function locateHere(location: string): Promise<Located> {
+	const model = await findLocalModel(location);
+	return { model, origin: null, repository: null, close: async () => {} };
 }
 
 /**
@@ -71,8 +98,31 @@ export async function checkBeforeFetching(
 	await preflight(options.out, [], { byteLength: 0, overwrite });
 }
 
-async function isRepository(location: string): Promise<boolean> {
-	return (await repositoryAt(location)) !== null;
+async function locateOnHub(
+	named: Repository,
+	settings: HubSettings,
+	signal: AbortSignal | undefined,
+): Promise<Located> {
+	if (settings.offline) {
+		const origin = await takeCached(settings, named, neededFiles);
+		const { folder: location } = origin;
+		const model = { location, folder: localFolder(location), fileName: null };
+		return { model, origin, repository: null, close: async () => {} };
+	}
+	const repository = await HubRepository.open(settings, named, signal);
+	const { location, name, commit, snapshot, files } = repository;
+	const needed = new Set(neededFiles([...files.keys()]));
+	return {
+		model: { location, folder: repository.folder(), fileName: null },
+		origin: {
+			...{ repository: name, commit, folder: snapshot },
+			files: [...files.values()]
+				.filter(({ path }) => needed.has(path))
+				.map(({ path, oid, isLfs }) => ({ path, sha256: isLfs ? oid : null })),
+		},
+		repository,
+		close: () => repository.close(),
+	};
 }
 
 /**

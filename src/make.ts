@@ -1,7 +1,6 @@
-import { realpath } from "node:fs/promises";
-import { withCheckpoints } from "./checkpoint/open-checkpoint.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import { openModel } from "./checkpoint/open-checkpoint.ts";
 import { CONVENTION_IDS, type ConventionId } from "./delta/conventions.ts";
-import type { InputSide } from "./delta/plan.ts";
 import { planMake } from "./delta/plan-make.ts";
 import type { Restoration } from "./engine/manifest.ts";
 import {
@@ -10,14 +9,15 @@ import {
 	publishPlan,
 } from "./engine/publish.ts";
 import type { OpenInputs } from "./engine/write-output.ts";
+import { againIfSpoilt, WantedFiles } from "./fetch-inputs.ts";
 import {
 	checkBeforeFetching,
 	type FetchChoices,
 	type Located,
 	locateInputs,
-	withOrigin,
 } from "./locate.ts";
-import { checkConvention, checkDtype } from "./plan.ts";
+import { checkConvention, checkDtype, originsOf } from "./plan.ts";
+import { contentsOf } from "./recognise.ts";
 import type { FloatDtype } from "./tensor/dtype.ts";
 
 /** What to make a delta of, and how it will be merged. */
@@ -32,7 +32,7 @@ export interface MakeInputs extends FetchChoices {
 	dtype?: FloatDtype | undefined;
 }
 
-export interface MakeOptions extends MakeInputs, PublishOptions {}
+export interface MakeOptions extends MakeInputs, FetchChoices, PublishOptions {}
 
 export interface MakeReport extends PublishReport {
 	/** what a merge of the base and this delta does not give back as it was in the target */
@@ -50,45 +50,60 @@ export interface MakeReport extends PublishReport {
  * @throws {MergeDeltaError} of another kind that says how to react; nothing is published then
  */
 export async function make(options: MakeOptions): Promise<MakeReport> {
-	const { convention, dtype = null } = options;
-	checkConvention(convention, CONVENTION_IDS);
+	checkConvention(options.convention, CONVENTION_IDS);
 	checkDtype(options.dtype);
 	const named = [options.base, options.target];
 	await checkBeforeFetching(named, options);
-	const [base, target] = (await locateInputs(named, options)) as [
-		Located,
-		Located,
-	];
-	const located = { base, target };
-	const locations = [base.path, target.path] as const;
-	const wanted = { dtype, changes: {}, sum: "any" } as const;
-	return withCheckpoints(locations, async (base, target) => {
-		const { plan, warnings } = planMake(base, target, convention, wanted);
+	return againIfSpoilt(options, async () => {
+		const [base, target] = await locateInputs(named, options);
+		return makeOf({ base, target } as Sides, options);
+	});
+}
+
+type Sides = Record<"base" | "target", Located>;
+
+async function makeOf(sides: Sides, options: MakeOptions): Promise<MakeReport> {
+	const { convention, dtype = null } = options;
+	const closing: { close(): Promise<void> }[] = Object.values(sides);
+	try {
+		const base = await openModel(sides.base.model);
+		closing.push(base);
+		const target = await openModel(sides.target.model);
+		closing.push(target);
+		const { plan, warnings } = planMake(base, target, convention, {
+			...{ dtype, changes: {}, sum: "any" },
+		});
 		const said = [
 			...base.warnings,
 			...target.warnings,
-			...(await sameInputWarnings(...locations)),
+			...(await sameInputWarnings(base, target)),
 			...warnings,
 		];
 		const sources = [base, target].map(({ shards }) =>
 			shards.map(({ source }) => source),
 		);
-		const openSideFile = (from: InputSide, fileName: string) =>
-			(from === "base" ? base : target).openSideFile(fileName);
+		const wanted = new WantedFiles(Object.values(sides), plan, sources);
 		const opened: OpenInputs = {
-			...{ locations, sources, openSideFile },
-			withOrigin: (file) =>
-				file.from === "delta" ? file : withOrigin(file, located[file.from]),
+			...{ sources, ...originsOf(sides) },
+			openSideFile: (from, fileName) =>
+				(from === "base" ? base : target).openSideFile(fileName),
+			diskNeeds: await wanted.diskNeeds(),
+			bring: (signal) => wanted.fetch(options.onFetch, signal),
 		};
 		const report = await publishPlan(plan, opened, said, options);
 		const { restoration } = report.manifest;
 		if (!restoration) throw new RangeError("the plan checked nothing");
 		return { ...report, restoration, elements: plan.totals.elements };
-	});
+	} finally {
+		for (const open of closing.reverse()) await open.close();
+	}
 }
 
-async function sameInputWarnings(base: string, target: string) {
-	return (await realpath(base)) === (await realpath(target))
-		? [`${target}: base and target are the same, so the delta is all zeros`]
+async function sameInputWarnings(base: Checkpoint, target: Checkpoint) {
+	const [contents, others] = [await contentsOf(base), await contentsOf(target)];
+	return contents.join() === others.join()
+		? [
+				`${target.location}: base and target are the same, so the delta is all zeros`,
+			]
 		: [];
 }

@@ -3,6 +3,7 @@ import {
 	type PublishReport,
 	publishPlan,
 } from "./engine/publish.ts";
+import { againIfSpoilt } from "./fetch-inputs.ts";
 import { checkBeforeFetching } from "./locate.ts";
 import { type PlanInputs, withPlan } from "./plan.ts";
 
@@ -17,7 +18,9 @@ export interface MergeReport extends PublishReport {}
  */
 export async function merge(options: MergeOptions): Promise<MergeReport> {
 	await checkBeforeFetching([options.base, options.delta], options);
-	return withPlan(options, ({ plan, warnings }, opened) =>
-		publishPlan(plan, opened, warnings, options),
+	return againIfSpoilt(options, () =>
+		withPlan(options, ({ plan, warnings }, opened) =>
+			publishPlan(plan, opened, warnings, options),
+		),
 	);
 }

@@ -1,6 +1,5 @@
-import path from "node:path";
 import { checkInputs } from "./check-inputs.ts";
-import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
+import { openModel } from "./checkpoint/open-checkpoint.ts";
 import {
 	listNames,
 	md5OfStart,
@@ -25,12 +24,14 @@ import {
 } from "./delta/choose-scheme.ts";
 import type { ConventionChanges, Side } from "./delta/convention.ts";
 import { CONVENTION_IDS, type ConventionId } from "./delta/conventions.ts";
-import { INPUT, type MergePlan, planId } from "./delta/plan.ts";
+import { INPUT, type InputSide, type MergePlan, planId } from "./delta/plan.ts";
 import { planBytes, wrongKey } from "./delta/plan-bytes.ts";
 import { planMerge } from "./delta/plan-merge.ts";
 import { MANIFEST_FILE_NAME } from "./engine/manifest.ts";
+import { outputBytes } from "./engine/staged-run.ts";
 import type { OpenInputs } from "./engine/write-output.ts";
 import { UsageError } from "./errors.ts";
+import { type FetchNeeds, WantedFiles } from "./fetch-inputs.ts";
 import { CHECKSUM_FILE_NAME } from "./format/checksum-file.ts";
 import type { FileSource } from "./io/file-source.ts";
 import {
@@ -58,6 +59,8 @@ export interface PlanInputs extends FetchChoices {
 	changes?: ConventionWishes | undefined;
 	/** what all elements of the result add up to, where its publisher has said; default: what is known */
 	expectSum?: number | "any" | undefined;
+	/** of these, where they are on the Hub, nothing is stored: they are merged as they come */
+	noStore?: readonly Side[] | undefined;
 	/** go on, with a warning, where an input is not the one its publisher used */
 	allowUnlikely?: boolean | undefined;
 }
@@ -71,20 +74,27 @@ export interface PlanReport {
 	plan: MergePlan;
 	planId: string;
 	warnings: string[];
+	/** of the Hub */
+	fetch: FetchNeeds;
+	/** of the output's weights, which are on disk once */
+	writeBytes: number;
 }
 
 /** A plan with what it reads. */
-interface Opened extends Omit<OpenInputs, "withOrigin"> {
+interface Opened extends Pick<OpenInputs, "sources" | "openSideFile"> {
 	plan: MergePlan;
 	warnings: readonly string[];
 }
+
+/** Base and delta, found. */
+type Sides = Record<Side, Located>;
 
 /** Things to close in the end, in the order they were opened. */
 type Closing = { close(): Promise<void> }[];
 
 /**
- * Say what a merge would read, compute and write. Reads little more than headers, and writes nothing but the
- * cache of the Hub, where an input is there.
+ * Say what a merge would fetch, read, compute and write. Reads little more than headers, on the Hub too, and writes
+ * nothing.
  *
  * @throws {UsageError} where an argument makes no sense
  * @throws {FormatError} where an input is malformed
@@ -100,53 +110,69 @@ export async function withPlan<T>(
 	use: (report: PlanReport, opened: OpenInputs) => Promise<T>,
 ): Promise<T> {
 	checkOptions(inputs);
-	const located = await locateSides(inputs);
-	const { base, delta } = located;
-	const local = { ...inputs, base: base.path, delta: delta.path };
-	const closing: Closing = [];
+	const [base, delta] = await locateInputs([inputs.base, inputs.delta], inputs);
+	const sides = { base, delta } as Sides;
+	const closing: Closing = [...Object.values(sides)];
 	try {
-		const scheme = await chooseScheme(local);
+		const scheme = await chooseScheme(inputs, sides);
 		const { plan, warnings, ...opened } =
 			scheme === null
-				? await openTensors(local, closing)
-				: await openBytes(local, scheme, closing);
-		const report = { plan, planId: planId(plan), warnings: [...warnings] };
-		return await use(report, {
-			...opened,
-			withOrigin: (file) =>
-				file.from === "target" ? file : withOrigin(file, located[file.from]),
-		});
+				? await openTensors(inputs, sides, closing)
+				: await openBytes(inputs, scheme, sides, closing);
+		const wanted = new WantedFiles(
+			...([Object.values(sides), plan, opened.sources] as const),
+			new Set(inputs.noStore?.map((side) => sides[side])),
+		);
+		return await use(
+			{
+				...{ plan, planId: planId(plan), warnings: [...warnings] },
+				...{ fetch: await wanted.needs(), writeBytes: outputBytes(plan) },
+			},
+			{
+				...opened,
+				...originsOf(sides),
+				diskNeeds: await wanted.diskNeeds(),
+				bring: (signal) => wanted.fetch(inputs.onFetch, signal),
+			},
+		);
 	} finally {
-		for (const open of closing) await open.close();
+		for (const open of closing.reverse()) await open.close();
 	}
 }
 
-async function locateSides(inputs: PlanInputs): Promise<Record<Side, Located>> {
-	const [base, delta] = await locateInputs([inputs.base, inputs.delta], inputs);
-	return { base: base as Located, delta: delta as Located };
+/** Where the inputs are, and how each of their files is told of. */
+export function originsOf<S extends InputSide>(
+	sides: Readonly<Record<S, Located>>,
+): Pick<OpenInputs, "locations" | "withOrigin"> {
+	const located = Object.values<Located>(sides);
+	return {
+		locations: located.map(({ model, origin }) =>
+			origin === null ? model.location : origin.folder,
+		),
+		withOrigin: (file) => withOrigin(file, sides[file.from as S]),
+	};
 }
 
 /** The scheme for files of bytes that is asked for or, by `auto`, plain from names; null for a sum of tensors. */
-async function chooseScheme({
-	base,
-	delta,
-	convention = "auto",
-}: PlanInputs): Promise<ByteSchemeId | null> {
+async function chooseScheme(
+	{ convention = "auto" }: PlanInputs,
+	{ base, delta }: Sides,
+): Promise<ByteSchemeId | null> {
 	if (convention !== "auto")
 		return isByteSchemeId(convention) ? convention : null;
-	const theirs = await listNames(delta);
+	const theirs = await listNames(delta.model);
 	const scheme = schemeOfNames(theirs.fileNames);
 	if (scheme !== null) return scheme;
 	const [folder] = xorFolders(theirs.fileNames, theirs.folderNames);
 	if (folder !== undefined)
-		throw perhapsXor(delta, `no weights but a folder ${folder}`);
-	const ours = await listNames(base);
+		throw perhapsXor(delta.model.location, `no weights but a folder ${folder}`);
+	const ours = await listNames(base.model);
 	for (const fileName of sharedWeights(ours.fileNames, theirs.fileNames)) {
-		const a = await readStart(path.join(ours.folder, fileName));
-		const b = await readStart(path.join(theirs.folder, fileName));
+		const a = await readStart(base.model.folder, fileName);
+		const b = await readStart(delta.model.folder, fileName);
 		if (becomesWeights(a, b))
 			throw perhapsXor(
-				delta,
+				delta.model.location,
 				`${fileName} begins as no weight file does until it is combined with the base's`,
 			);
 	}
@@ -155,11 +181,12 @@ async function chooseScheme({
 
 async function openTensors(
 	inputs: PlanInputs,
+	sides: Sides,
 	closing: Closing,
 ): Promise<Opened> {
-	const base = await openCheckpoint(inputs.base);
+	const base = await openModel(sides.base.model);
 	closing.push(base);
-	const delta = await openCheckpoint(inputs.delta);
+	const delta = await openModel(sides.delta.model);
 	closing.push(delta);
 	const { convention = "auto", dtype = null, allowUnlikely = false } = inputs;
 	const doubts = await checkInputs(base, delta, { allowUnlikely });
@@ -186,13 +213,13 @@ async function openTensors(
 		}),
 		openSideFile: (from, fileName) =>
 			checkpoints[from as Side].openSideFile(fileName),
-		locations: [base.location, delta.location],
 	};
 }
 
 async function openBytes(
 	inputs: PlanInputs,
 	id: ByteSchemeId,
+	sides: Sides,
 	closing: Closing,
 ): Promise<Opened> {
 	const scheme: ByteScheme = BYTE_SCHEMES[id];
@@ -202,9 +229,9 @@ async function openBytes(
 			what: `${id} combines bytes and knows no types`,
 			remedy: "Leave it out",
 		});
-	const delta = await openFiles(inputs.delta, { folder: scheme.folder });
+	const delta = await openFiles(sides.delta.model, { folder: scheme.folder });
 	closing.push(delta);
-	const base = await openFiles(inputs.base, {
+	const base = await openFiles(sides.base.model, {
 		only: keyNames(scheme, delta),
 	});
 	closing.push(base);
@@ -217,7 +244,6 @@ async function openBytes(
 		openSideFile: (_, fileName) => {
 			throw new RangeError(`${fileName}: files of bytes have none beside them`);
 		},
-		locations: [inputs.base, inputs.delta],
 	};
 }
 

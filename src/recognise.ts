@@ -12,8 +12,8 @@ import { toLocalIoError } from "./io/system-error.ts";
 const READ_BYTES = 2 ** 22;
 
 /**
- * The known files among a checkpoint's shards. A shard that links into a Hub cache names its own SHA-256;
- * any other is read whole only if it is as long as a known file, and not at all otherwise.
+ * The known files among a checkpoint's shards. A shard on the Hub, or one that links into its cache, names its own
+ * SHA-256; any other is read whole only if it is as long as a known file, and not at all otherwise.
  *
  * @param rows  known files to look among
  */
@@ -28,7 +28,7 @@ export async function recogniseShards(
 	for (const { source } of shards) {
 		const { path: where, byteLength } = source;
 		const sha256 =
-			(await sumInCache(where)) ??
+			(await publishedSum(source)) ??
 			(rows.some((row) => row.sha256 && row.byteLength === byteLength)
 				? await hash(source, signal)
 				: undefined);
@@ -39,16 +39,31 @@ export async function recogniseShards(
 	return recognised;
 }
 
-/** The name of a blob in a Hub cache is the SHA-256 of a large file, the SHA-1 of a small one. */
-async function sumInCache(file: string): Promise<string | undefined> {
+async function publishedSum(source: FileSource): Promise<string | undefined> {
+	const contentId = await identifyContent(source);
+	return /^[0-9a-f]{64}$/.test(contentId) ? contentId : undefined;
+}
+
+/** What the shards hold, without reading them: equal for those that are the same, by whatever path. */
+export function contentsOf({ shards }: Checkpoint): Promise<string[]> {
+	return Promise.all(shards.map(({ source }) => identifyContent(source)));
+}
+
+/**
+ * What two sources of one content have in common, without reading it: where it is or was on the Hub its id, which
+ * is the SHA-256 of a large file, the id of a git blob of a small one; else the path without links.
+ */
+async function identifyContent({
+	path: file,
+	contentId,
+}: FileSource): Promise<string> {
+	if (contentId !== undefined) return contentId;
 	const target = await realpath(file).catch((error) => {
 		throw toLocalIoError(error, file, "following the link");
 	});
 	const name = path.basename(target);
-	return path.basename(path.dirname(target)) === "blobs" &&
-		/^[0-9a-f]{64}$/.test(name)
-		? name
-		: undefined;
+	const isBlob = path.basename(path.dirname(target)) === "blobs";
+	return isBlob && /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(name) ? name : target;
 }
 
 async function hash(

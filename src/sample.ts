@@ -40,16 +40,19 @@ export async function sampleCheckpoints(
 	base: Checkpoint,
 	delta: Checkpoint,
 ): Promise<TensorSample[]> {
-	const samples: TensorSample[] = [];
-	for (const tensor of chooseTensors(base, delta)) {
-		const sample = condense(
-			tensor,
-			await readSlices(base, tensor.base, tensor.elements),
-			await readSlices(delta, tensor.delta, tensor.elements),
-		);
-		if (sample !== null) samples.push(sample);
-	}
-	return samples;
+	// All at once, because each may be far away.
+	const samples = await Promise.all(
+		chooseTensors(base, delta).map(async (tensor) =>
+			condense(
+				tensor,
+				...(await Promise.all([
+					readSlices(base, tensor.base, tensor.elements),
+					readSlices(delta, tensor.delta, tensor.elements),
+				])),
+			),
+		),
+	);
+	return samples.filter((sample) => sample !== null);
 }
 
 function chooseTensors(base: Checkpoint, delta: Checkpoint): Candidate[] {

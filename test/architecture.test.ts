@@ -61,6 +61,7 @@ const OPERATIONS = [
 	"fetch",
 	"cache",
 	"locate",
+	"fetch-inputs",
 	"doctor",
 	"check-inputs",
 	"recognise",

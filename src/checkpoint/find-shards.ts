@@ -1,6 +1,4 @@
-import { stat } from "node:fs/promises";
-import path from "node:path";
-import { FormatError, UsageError } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 import {
 	INDEX_FILE_NAME,
 	MAX_INDEX_BYTES,
@@ -10,8 +8,7 @@ import {
 } from "../format/shard-index.ts";
 import { sortShardNames } from "../format/shard-name.ts";
 import { parseRecognising } from "../format/signature.ts";
-import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
-import { localFolder, type ModelFolder } from "./model-folder.ts";
+import type { ModelFolder, ModelPlace } from "./model-folder.ts";
 
 /** The formats that can be read, the preferred one first: how their files are named in a model's folder. */
 export const FORMATS = [
@@ -35,11 +32,8 @@ const TRAINER_STATE =
 	/^(training_args|optimizer|scheduler|scaler|rng_state(_\d+)?)\.(bin|pth|pt)$/;
 const UNREADABLE = /\.(ckpt|gguf|ggml|h5|msgpack|onnx|npz)$/i;
 
-/** Which files of a location are its shards, before any is opened. */
+/** Which files of a model are its shards, before any is opened. */
 export interface ShardListing {
-	folder: string;
-	/** true where the location is a folder, so that the files beside the weights belong to it */
-	isFolder: boolean;
 	/** as their numbers count */
 	fileNames: readonly string[];
 	/** the index and its file, where the folder has one */
@@ -50,45 +44,17 @@ export interface ShardListing {
 /**
  * Find the shards of a folder with an index, of a folder with one weight file, or of a bare weight file.
  *
- * @throws {UsageError} where nothing is there
  * @throws {FormatError} where the folder holds no weights that can be read, or it is unclear which
  */
-export async function findShards(location: string): Promise<ShardListing> {
-	const stats = await stat(location).catch((error) => {
-		if (systemErrorCode(error) === "ENOENT")
-			throw new UsageError({
-				where: location,
-				what: "no such file or folder",
-				remedy: "Name a folder with weights, or one weight file",
-			});
-		throw toLocalIoError(error, location, "opening");
-	});
-	if (!stats.isDirectory())
-		return {
-			folder: path.dirname(location),
-			isFolder: false,
-			fileNames: [path.basename(location)],
-			index: null,
-			warnings: [],
-		};
-	return listShards(localFolder(location));
-}
-
-/**
- * Find the shards of a folder, wherever it is.
- *
- * @throws {FormatError} where it holds no weights that can be read, or it is unclear which
- */
-export async function listShards(files: ModelFolder): Promise<ShardListing> {
-	const names = (await files.list()).sort();
+export async function findShards({
+	folder: files,
+	fileName,
+}: ModelPlace): Promise<ShardListing> {
+	const listing: ShardListing = { fileNames: [], index: null, warnings: [] };
+	if (fileName !== null) return { ...listing, fileNames: [fileName] };
+	const { fileNames, folderNames } = await files.list();
+	const names = [...fileNames, ...folderNames].sort();
 	const { location: folder } = files;
-	const listing: ShardListing = {
-		folder,
-		isFolder: true,
-		fileNames: [],
-		index: null,
-		warnings: [],
-	};
 	const format = FORMATS.find(
 		(candidate) =>
 			names.includes(candidate.indexName) ||
@@ -141,8 +107,8 @@ async function readIndex(
 	{ indexName }: Format,
 	files: ModelFolder,
 ): Promise<ShardListing> {
-	const file = path.join(listing.folder, indexName);
 	const source = await files.open(indexName);
+	const { path: file } = source;
 	try {
 		if (source.byteLength > MAX_INDEX_BYTES)
 			throw new FormatError({

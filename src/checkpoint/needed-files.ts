@@ -31,6 +31,14 @@ export function neededFiles(paths: readonly string[]): string[] {
 	return [...new Set([...sideFiles, ...chosen])];
 }
 
+/** Those of the files that hold no weights but belong to a model: index, config, tokenizer. */
+export function filesBesideWeights(paths: readonly string[]): string[] {
+	const indexNames: string[] = FORMATS.map(({ indexName }) => indexName);
+	return paths.filter(
+		(path) => sideFileKind(path) !== null || indexNames.includes(path),
+	);
+}
+
 function neededWeights(top: readonly string[]): string[] {
 	for (const format of FORMATS) {
 		const weights = weightsOf(top, format);

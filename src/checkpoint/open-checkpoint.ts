@@ -1,49 +1,36 @@
 import { FormatError } from "../errors.ts";
 import type { Checkpoint, CheckpointTensor, OpenShard } from "./checkpoint.ts";
-import { findShards, listShards, type ShardListing } from "./find-shards.ts";
-import { localFolder, type ModelFolder } from "./model-folder.ts";
-import { readShard } from "./read-shard.ts";
+import { findShards, type ShardListing } from "./find-shards.ts";
 import {
-	findSideFiles,
-	readAddedTokens,
-	type SideFile,
-	sideFilesAmong,
-} from "./side-files.ts";
+	findLocalModel,
+	type ModelFolder,
+	type ModelPlace,
+} from "./model-folder.ts";
+import { readShard } from "./read-shard.ts";
+import { findSideFiles, readAddedTokens } from "./side-files.ts";
 
 /**
- * Open a model: a folder with a shard index, a folder with one weight file, or a bare weight file.
- * Reads headers only. Must be closed.
+ * Open a model of this machine: a folder with a shard index, a folder with one weight file, or a bare weight
+ * file. Reads headers only. Must be closed.
  *
  * @throws {UsageError} where nothing is there
  * @throws {FormatError} where a header, the index, or what one says of the other is wrong
  * @throws {LocalIoError}
  */
 export async function openCheckpoint(location: string): Promise<Checkpoint> {
-	const listing = await findShards(location);
-	const sideFiles = listing.isFolder ? await findSideFiles(listing.folder) : [];
-	return openListed(location, listing, localFolder(listing.folder), sideFiles);
+	return openModel(await findLocalModel(location));
 }
 
-/** The same for a folder that is elsewhere. */
-export async function openFolder(folder: ModelFolder): Promise<Checkpoint> {
-	const listing = await listShards(folder);
-	const sideFiles = sideFilesAmong(await folder.list());
-	return openListed(folder.location, listing, folder, sideFiles);
-}
-
-async function openListed(
-	location: string,
-	listing: ShardListing,
-	folder: ModelFolder,
-	sideFiles: readonly SideFile[],
-): Promise<Checkpoint> {
-	const shards: OpenShard[] = [];
+/** The same for a model that is found already, wherever it is. */
+export async function openModel(model: ModelPlace): Promise<Checkpoint> {
+	const { location, folder } = model;
+	const listing = await findShards(model);
+	const sideFiles = model.fileName === null ? await findSideFiles(folder) : [];
+	const shards = await openShards(folder, listing.fileNames);
 	const close = async () => {
 		for (const shard of shards) await shard.source.close();
 	};
 	try {
-		for (const fileName of listing.fileNames)
-			shards.push(await openShard(folder, fileName));
 		const tensors = collectTensors(shards, listing);
 		return {
 			location,
@@ -65,26 +52,21 @@ async function openListed(
 	}
 }
 
-/**
- * Open two models, and let `use` work with them while they are open.
- *
- * @throws as {@link openCheckpoint} and `use` do
- */
-export async function withCheckpoints<T>(
-	locations: readonly [string, string],
-	use: (first: Checkpoint, second: Checkpoint) => Promise<T>,
-): Promise<T> {
-	const first = await openCheckpoint(locations[0]);
-	try {
-		const second = await openCheckpoint(locations[1]);
-		try {
-			return await use(first, second);
-		} finally {
-			await second.close();
-		}
-	} finally {
-		await first.close();
-	}
+/** All at once, because each may be far away; what is wrong is told of the first. */
+async function openShards(
+	folder: ModelFolder,
+	fileNames: readonly string[],
+): Promise<OpenShard[]> {
+	const opened = await Promise.allSettled(
+		fileNames.map((fileName) => openShard(folder, fileName)),
+	);
+	const failed = opened.find(({ status }) => status === "rejected");
+	const shards = opened.flatMap((each) =>
+		each.status === "fulfilled" ? [each.value] : [],
+	);
+	if (failed === undefined) return shards;
+	for (const { source } of shards) await source.close();
+	throw (failed as PromiseRejectedResult).reason;
 }
 
 async function openShard(

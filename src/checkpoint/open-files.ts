@@ -1,11 +1,8 @@
 import { createHash } from "node:crypto";
-import { readdir, stat } from "node:fs/promises";
-import path from "node:path";
 import { UsageError } from "../errors.ts";
 import type { ByteSource } from "../io/byte-source.ts";
-import { type FileSource, openFileSource } from "../io/file-source.ts";
-import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
-import { refuseLinksOut } from "./side-files.ts";
+import type { FileSource } from "../io/file-source.ts";
+import type { FolderNames, ModelFolder, ModelPlace } from "./model-folder.ts";
 
 /** How much of each file is read to tell what it is, in bytes. */
 const START_BYTES = 64;
@@ -39,42 +36,16 @@ export interface OpenListedFile extends ListedFile {
 	source: FileSource;
 }
 
-/** What lies at a location, by name alone; hidden files are none of it. */
-export interface Names {
-	/** the location, or the folder a bare file lies in */
-	folder: string;
-	isFolder: boolean;
-	/** sorted */
-	fileNames: readonly string[];
-	folderNames: readonly string[];
-}
-
-/** @throws {UsageError} where nothing is there */
-export async function listNames(location: string): Promise<Names> {
-	const stats = await stat(location).catch((error) => {
-		if (systemErrorCode(error) === "ENOENT")
-			throw new UsageError({
-				where: location,
-				what: "no such file or folder",
-				remedy: "Name a folder with safetensors weights, or one weight file",
-			});
-		throw toLocalIoError(error, location, "opening");
-	});
-	const [fileNames, folderNames]: [string[], string[]] = [[], []];
-	if (!stats.isDirectory()) {
-		fileNames.push(path.basename(location));
-		const folder = path.dirname(location);
-		return { folder, isFolder: false, fileNames, folderNames };
-	}
-	const entries = await readdir(location).catch((error) => {
-		throw toLocalIoError(error, location, "listing");
-	});
-	for (const name of entries.filter((n) => !n.startsWith(".")).sort()) {
-		// A link that leads nowhere is told when it is opened.
-		const target = await stat(path.join(location, name)).catch(() => null);
-		(target?.isDirectory() ? folderNames : fileNames).push(name);
-	}
-	return { folder: location, isFolder: true, fileNames, folderNames };
+/** What a model's place holds, by name alone and sorted; hidden files are none of it. */
+export async function listNames({
+	folder,
+	fileName,
+}: ModelPlace): Promise<FolderNames> {
+	if (fileName !== null) return { fileNames: [fileName], folderNames: [] };
+	const { fileNames, folderNames } = await folder.list();
+	const visible = (names: readonly string[]) =>
+		names.filter((name) => !name.startsWith(".")).sort();
+	return { fileNames: visible(fileNames), folderNames: visible(folderNames) };
 }
 
 export interface OpenFilesOptions {
@@ -87,33 +58,36 @@ export interface OpenFilesOptions {
 /**
  * Open the files of a folder, or one file. Reads their first bytes only. Must be closed.
  *
- * @throws {UsageError} where nothing is there, or several sub-folders fit
+ * @throws {UsageError} where several sub-folders fit
  * @throws {FormatError} for what is no regular file, and for a link out of the folder
  * @throws {LocalIoError}
  */
 export async function openFiles(
-	location: string,
+	model: ModelPlace,
 	{ folder: wanted = null, only }: OpenFilesOptions = {},
 ): Promise<OpenFiles> {
-	const top = await listNames(location);
-	const subFolder = chooseFolder(top, wanted);
-	const names =
-		subFolder === null ? top : await listNames(path.join(location, subFolder));
-	const { folder, isFolder } = names;
+	const top = await listNames(model);
+	const subFolder = chooseFolder(model, top, wanted);
+	const isFolder = model.fileName === null;
+	const folder =
+		subFolder === null ? model.folder : model.folder.folder(subFolder);
+	const { fileNames: all } =
+		subFolder === null
+			? top
+			: await listNames({ ...model, folder, fileName: null });
 	const fileNames = isFolder
-		? names.fileNames.filter((name) => only?.has(name) ?? true)
-		: names.fileNames;
-	if (isFolder) await refuseLinksOut(folder, fileNames, location);
+		? all.filter((name) => only?.has(name) ?? true)
+		: all;
+	if (isFolder) await folder.refuseLinksOut(fileNames);
 	const files: OpenListedFile[] = [];
 	const close = async () => {
 		for (const { source } of files) await source.close();
 	};
 	try {
-		for (const fileName of fileNames) {
-			const file = await openFile(path.join(folder, fileName));
-			files.push({ fileName, ...file });
-		}
-		return { location: isFolder ? folder : location, isFolder, files, close };
+		for (const fileName of fileNames)
+			files.push({ fileName, ...(await openFile(folder, fileName)) });
+		const location = isFolder ? folder.location : model.location;
+		return { location, isFolder, files, close };
 	} catch (error) {
 		await close();
 		throw error;
@@ -121,13 +95,14 @@ export async function openFiles(
 }
 
 function chooseFolder(
-	{ folder, folderNames }: Names,
+	{ location }: ModelPlace,
+	{ folderNames }: FolderNames,
 	wanted: RegExp | null,
 ): string | null {
 	const fitting = folderNames.filter((name) => wanted?.test(name));
 	if (fitting.length > 1)
 		throw new UsageError({
-			where: folder,
+			where: location,
 			what: "several folders may hold the delta",
 			found: fitting.join(", "),
 			remedy: "Name one of them",
@@ -136,16 +111,20 @@ function chooseFolder(
 }
 
 /** The first 64 bytes of a file, or all. */
-export async function readStart(file: string): Promise<Uint8Array> {
-	const { start, source } = await openFile(file);
+export async function readStart(
+	folder: ModelFolder,
+	fileName: string,
+): Promise<Uint8Array> {
+	const { start, source } = await openFile(folder, fileName);
 	await source.close();
 	return start;
 }
 
 async function openFile(
-	file: string,
+	folder: ModelFolder,
+	fileName: string,
 ): Promise<Omit<OpenListedFile, "fileName">> {
-	const source = await openFileSource(file);
+	const source = await folder.open(fileName);
 	try {
 		const { byteLength } = source;
 		const start = new Uint8Array(Math.min(START_BYTES, byteLength));

@@ -20,6 +20,7 @@ import {
 	parseLegacyHead,
 	placeLegacyStorage,
 } from "../format/torch-legacy.ts";
+import { storageBytes } from "../format/torch-values.ts";
 import type { ZipRecord } from "../format/zip.ts";
 import type { CheckedRange } from "../io/checked-range.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
@@ -30,7 +31,7 @@ import { readRecord, readZipRecords, recordPlace } from "./read-zip.ts";
 import { type PlacedView, TorchSource } from "./torch-source.ts";
 
 /** The pickles of most files fit; longer ones are read again, eight times as far. */
-const FIRST_HEAD_BYTES = 2 ** 20;
+const FIRST_HEAD_BYTES = 2 ** 17;
 
 /**
  * Open a torch checkpoint as torch writes it since 1.6: a zip archive. Reads its directory, its pickle
@@ -81,11 +82,11 @@ export async function openTorchArchive(
 export async function openLegacyTorch(file: FileSource): Promise<ShardContent> {
 	const where = file.path;
 	const head = await readLegacyHead(file, where);
+	const lengths = await readLegacyLengths(file, head);
 	const places = new Map<string, StoragePlace>();
 	let at = head.byteLength;
-	for (const storage of head.storages) {
-		const length = new Uint8Array(LEGACY_LENGTH_BYTES);
-		if (at + length.length <= file.byteLength) await file.read(at, length);
+	for (const [i, storage] of head.storages.entries()) {
+		const length = lengths[i] as Uint8Array;
 		const place = placeLegacyStorage(
 			...([storage, length, at, file.byteLength, where] as const),
 		);
@@ -94,6 +95,24 @@ export async function openLegacyTorch(file: FileSource): Promise<ShardContent> {
 	}
 	checkLegacyEnd(at, file.byteLength, where);
 	return presentTensors(file, placeTensors(head.pickle, places, where), []);
+}
+
+/** The lengths before all storages, from where the pickle says they are; zeros for what would lie behind the end. */
+async function readLegacyLengths(
+	file: FileSource,
+	{ storages, byteLength }: LegacyHead,
+): Promise<Uint8Array[]> {
+	let at = byteLength;
+	const reads: Promise<Uint8Array>[] = [];
+	for (const storage of storages) {
+		const length = new Uint8Array(LEGACY_LENGTH_BYTES);
+		const isThere = at + length.length <= file.byteLength;
+		reads.push(
+			(isThere ? file.read(at, length) : Promise.resolve()).then(() => length),
+		);
+		at += length.length + (storageBytes(storage) ?? Infinity);
+	}
+	return Promise.all(reads);
 }
 
 /** Read as much of the start as the pickles turn out to need. */

@@ -30,12 +30,15 @@ export async function readZipRecords(
 	);
 	const entries = parseZipDirectory(directory, end, where);
 	checkHeaderOffsets(entries, end, where);
-	const records: ZipRecord[] = [];
-	for (const entry of entries) {
-		const length = localHeaderBytes(entry);
-		const header = await readBytes(source, entry.headerOffset, length);
-		records.push(parseLocalHeader(header, entry, where));
-	}
+	// Asked for at once, because each may be far away.
+	const headers = await Promise.all(
+		entries.map((entry) =>
+			readBytes(source, entry.headerOffset, localHeaderBytes(entry)),
+		),
+	);
+	const records = entries.map((entry, i) =>
+		parseLocalHeader(headers[i] as Uint8Array, entry, where),
+	);
 	checkZipRecords(records, end, where);
 	return records;
 }

@@ -1,7 +1,3 @@
-import { readdir, realpath } from "node:fs/promises";
-import path from "node:path";
-import { FormatError } from "../errors.ts";
-import { toLocalIoError } from "../io/system-error.ts";
 import type { ModelFolder } from "./model-folder.ts";
 
 /** Files beside the weights that make a model usable, by the script that would write them. */
@@ -43,64 +39,14 @@ export function sideFileKind(fileName: string): SideFileKind | null {
  *
  * @throws {FormatError} for a symbolic link that leaves the folder: its target would be published
  */
-export async function findSideFiles(folder: string): Promise<SideFile[]> {
-	const files = sideFilesAmong(await readdir(folder));
-	await refuseLinksOut(
-		folder,
-		files.map(({ fileName }) => fileName),
-	);
-	return files;
-}
-
-/** The config and tokenizer files among names, sorted. */
-export function sideFilesAmong(names: readonly string[]): SideFile[] {
-	return [...names].sort().flatMap((fileName) => {
+export async function findSideFiles(folder: ModelFolder): Promise<SideFile[]> {
+	const { fileNames } = await folder.list();
+	const files = [...fileNames].sort().flatMap((fileName) => {
 		const kind = sideFileKind(fileName);
 		return kind === null ? [] : [{ fileName, kind }];
 	});
-}
-
-/**
- * Make sure that no file is a symbolic link to somewhere else: its target would be published.
- *
- * @param within  the folder they may link into; default: the one they lie in
- * @throws {FormatError}
- */
-export async function refuseLinksOut(
-	folder: string,
-	fileNames: readonly string[],
-	within: string = folder,
-): Promise<void> {
-	const roots = await allowedRoots(within);
-	for (const fileName of fileNames) {
-		const file = path.join(folder, fileName);
-		const target = await realpath(file).catch((error) => {
-			throw toLocalIoError(error, file, "following the link");
-		});
-		if (!roots.some((root) => target.startsWith(root + path.sep)))
-			throw new FormatError({
-				where: file,
-				what: "a symbolic link out of the model's folder",
-				found: target,
-				remedy:
-					"It would be copied into the output: replace the link by the file itself",
-			});
-	}
-}
-
-/**
- * A snapshot in a Hub cache links into the `blobs` folder of its own repository, which may link on into that of
- * the whole cache.
- */
-async function allowedRoots(folder: string): Promise<string[]> {
-	const real = await realpath(folder);
-	const parent = path.dirname(real);
-	if (path.basename(parent) !== "snapshots") return [real];
-	const repository = path.dirname(parent);
-	const holders = path.basename(repository).startsWith("models--")
-		? [repository, path.dirname(repository)]
-		: [repository];
-	return [real, ...holders.map((holder) => path.join(holder, "blobs"))];
+	await folder.refuseLinksOut(files.map(({ fileName }) => fileName));
+	return files;
 }
 
 const ADDED_TOKENS_FILE = "added_tokens.json";

@@ -1,3 +1,4 @@
+import type { ByteSource, PassingFile } from "../io/byte-source.ts";
 import type { CheckedRange } from "../io/checked-range.ts";
 import type { DirectIo } from "../io/direct-io.ts";
 import type { FileSource } from "../io/file-source.ts";
@@ -17,6 +18,7 @@ export interface PlacedView extends StridedView {
 export class TorchSource implements FileSource {
 	readonly path: string;
 	readonly identity: string;
+	readonly contentId: string | undefined;
 	readonly byteLength: number;
 	readonly readableLength: number;
 	readonly checkedRanges: readonly CheckedRange[];
@@ -31,6 +33,7 @@ export class TorchSource implements FileSource {
 	) {
 		this.path = file.path;
 		this.identity = file.identity;
+		this.contentId = file.contentId;
 		this.byteLength = file.byteLength;
 		this.file = file;
 		this.views = views;
@@ -41,11 +44,34 @@ export class TorchSource implements FileSource {
 			: file.byteLength;
 	}
 
-	async read(fileOffset: number, into: Uint8Array): Promise<void> {
+	read(fileOffset: number, into: Uint8Array): Promise<void> {
+		return this.readBy(this.file, fileOffset, into);
+	}
+
+	get passing(): PassingFile | undefined {
+		const { passing } = this.file;
+		if (passing === undefined) return undefined;
+		const { byteLength } = this;
+		const again = {
+			byteLength,
+			read: (at: number, into: Uint8Array) => passing.readAgain(at, into),
+		};
+		return {
+			readAgain: (at, into) => this.readBy(again, at, into),
+			finish: () => passing.finish(),
+			trust: () => passing.trust(),
+		};
+	}
+
+	private async readBy(
+		file: ByteSource,
+		fileOffset: number,
+		into: Uint8Array,
+	): Promise<void> {
 		if (fileOffset + into.length <= this.byteLength || !this.views.length)
-			return this.file.read(fileOffset, into);
+			return file.read(fileOffset, into);
 		const inFile = Math.max(this.byteLength - fileOffset, 0);
-		if (inFile > 0) await this.file.read(fileOffset, into.subarray(0, inFile));
+		if (inFile > 0) await file.read(fileOffset, into.subarray(0, inFile));
 		into.fill(0, inFile); // what lies between the views
 		const end = fileOffset + into.length;
 		for (const view of this.views) {
@@ -56,11 +82,19 @@ export class TorchSource implements FileSource {
 			const part = into.subarray(from - fileOffset, to - fileOffset);
 			if (!Number.isInteger(first) || part.length % view.elementBytes !== 0)
 				throw new RangeError(`${this.path}: a read of parts of elements`);
-			await gatherView(this.file, view, first, part);
+			await gatherView(file, view, first, part);
 		}
 	}
 
-	chooseReading(directIo: DirectIo): Promise<boolean> {
+	async ready(): Promise<void> {
+		await this.file.ready?.();
+	}
+
+	get isDirect(): boolean {
+		return this.file.isDirect;
+	}
+
+	chooseReading(directIo: DirectIo): Promise<void> {
 		return this.file.chooseReading(directIo);
 	}
 

@@ -14,6 +14,7 @@ import {
 	engineOptions,
 	hubOptions,
 	inputOptions,
+	noStoreOf,
 	outputOptions,
 	REVISION,
 } from "./options.ts";
@@ -77,6 +78,13 @@ function optionsOf(args: readonly string[], streams: Streams) {
 	};
 }
 
+/** Flags that together say one thing. */
+function withWishes<
+	T extends Parameters<typeof changesOf>[0] & Parameters<typeof noStoreOf>[0],
+>(args: T) {
+	return { ...args, changes: changesOf(args), noStore: noStoreOf(args) };
+}
+
 type Run = (command: (terminal: Terminal) => Promise<number>) => Promise<void>;
 
 function build(run: Run, signal: AbortSignal): Argv {
@@ -94,9 +102,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 					alias: "target-model-path",
 				}),
 			(args) =>
-				run((terminal) =>
-					mergeCommand({ ...args, changes: changesOf(args) }, terminal, signal),
-				),
+				run((terminal) => mergeCommand(withWishes(args), terminal, signal)),
 		)
 		.command(
 			"make",
@@ -109,9 +115,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 			"show what a merge would do, and write nothing",
 			inputOptions,
 			(args) =>
-				run((terminal) =>
-					planCommand({ ...args, changes: changesOf(args) }, terminal, signal),
-				),
+				run((terminal) => planCommand(withWishes(args), terminal, signal)),
 		)
 		.command(
 			"conventions [id]",

@@ -1,5 +1,6 @@
-import { MultiBar, type SingleBar } from "cli-progress";
+import type { SingleBar } from "cli-progress";
 import { type DownloadProgress, printable } from "../index.ts";
+import { Bars } from "./bars.ts";
 import { formatBytes } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -10,47 +11,54 @@ export interface FetchProgressView {
 	stop(): void;
 }
 
-/** Bars on a terminal, a line for each file elsewhere, nothing when quiet. */
-export function openFetchProgress(terminal: Terminal): FetchProgressView {
+/**
+ * Bars on a terminal, a line for each file elsewhere, nothing when quiet.
+ *
+ * @param bars  where others are shown too
+ */
+export function openFetchProgress(
+	terminal: Terminal,
+	bars = new Bars(terminal),
+): FetchProgressView {
 	if (terminal.options.quiet) return { update() {}, stop() {} };
 	return terminal.streams.stderr.isTTY
-		? new BarsView(terminal)
+		? new BarsView(bars)
 		: new LinesView(terminal);
 }
 
-const BAR = "{bar} {percentage}% {done} {rate} {eta_formatted} {name}";
-/** Of an estimate, by the bytes of so many updates. */
-const ETA_UPDATES = 500;
-
 /** A bar for all bytes, and below it one for each file on its way. */
 class BarsView implements FetchProgressView {
-	private readonly terminal: Terminal;
+	private readonly bars: Bars;
 	private readonly files = new Map<string, SingleBar>();
-	private bars: MultiBar | null = null;
 	private total: SingleBar | null = null;
 	private started = 0;
 	private startBytes = 0;
 
-	constructor(terminal: Terminal) {
-		this.terminal = terminal;
+	constructor(bars: Bars) {
+		this.bars = bars;
 	}
 
 	update(progress: DownloadProgress): void {
 		const { fileBytes, fileTotalBytes, bytes, totalBytes } = progress;
-		if (bytes === totalBytes && this.bars === null) return; // all was there
-		this.bars ??= this.open(progress);
-		this.total ??= this.bars.create(totalBytes, bytes, { name: "all" });
+		if (bytes === totalBytes && this.total === null) return; // all was there
+		const done = ratio(bytes, totalBytes);
+		if (this.total === null) {
+			[this.started, this.startBytes] = [performance.now(), bytes];
+			const text = { ...done, rate: "", name: "all" };
+			this.total = this.bars.create(totalBytes, bytes, text);
+		}
 		const seconds = (performance.now() - this.started) / 1000;
 		const speed = seconds > 0 ? (bytes - this.startBytes) / seconds : 0;
 		const rate = `${formatBytes(speed)}/s`;
-		this.total.update(bytes, { ...ratio(bytes, totalBytes), rate });
+		this.total.update(bytes, { ...done, rate });
 		const key = `${progress.repository}/${progress.path}`;
+		const text = { ...ratio(fileBytes, fileTotalBytes), rate: "" };
 		let bar = this.files.get(key);
 		if (fileBytes < fileTotalBytes) {
 			const name = printable(key);
-			bar ??= this.bars.create(fileTotalBytes, fileBytes, { name });
+			bar ??= this.bars.create(fileTotalBytes, fileBytes, { ...text, name });
 			this.files.set(key, bar);
-			bar.update(fileBytes, { ...ratio(fileBytes, fileTotalBytes), rate: "" });
+			bar.update(fileBytes, text);
 		} else if (bar !== undefined) {
 			this.bars.remove(bar);
 			this.files.delete(key);
@@ -58,17 +66,7 @@ class BarsView implements FetchProgressView {
 	}
 
 	stop(): void {
-		this.bars?.stop();
-	}
-
-	private open({ bytes }: DownloadProgress): MultiBar {
-		[this.started, this.startBytes] = [performance.now(), bytes];
-		return new MultiBar({
-			stream: this.terminal.streams.stderr as NodeJS.WritableStream,
-			...{ format: BAR, barsize: 24, hideCursor: true, emptyOnZero: true },
-			...{ clearOnComplete: true, etaBuffer: ETA_UPDATES },
-			gracefulExit: false, // signals are the command's business
-		});
+		this.bars.stop();
 	}
 }
 

@@ -1,5 +1,4 @@
 import { formatShape, inspect, printable } from "../index.ts";
-import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
 import { atRevision, type HubFlags, hubChoices } from "./hub-flags.ts";
 import type { Terminal } from "./terminal.ts";
@@ -10,12 +9,10 @@ export async function inspectCommand(
 	signal: AbortSignal,
 ): Promise<number> {
 	const src = atRevision(args.src, args.revision, "--revision");
-	const fetching = openFetchProgress(terminal);
 	const report = await inspect(src, {
 		...hubChoices(args, terminal),
 		signal,
-		onFetch: (at) => fetching.update(at),
-	}).finally(() => fetching.stop());
+	});
 	for (const warning of report.warnings) terminal.warn(warning);
 	const rows = report.tensors.map(({ name, dtype, shape, byteLength }) => [
 		printable(name) || '""',

@@ -9,6 +9,7 @@ import {
 	make,
 	printable,
 } from "../index.ts";
+import { Bars } from "./bars.ts";
 import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, plural } from "./format.ts";
 import { atRevision, type HubFlags, hubChoices } from "./hub-flags.ts";
@@ -65,8 +66,9 @@ export async function makeCommand(
 	const target = atRevision(
 		...([options.target, targetRevision, "--target-revision"] as const),
 	);
-	const progress = openProgress(terminal);
-	const fetching = openFetchProgress(terminal);
+	const bars = new Bars(terminal);
+	const progress = openProgress(terminal, bars);
+	const fetching = openFetchProgress(terminal, bars);
 	const started = performance.now();
 	const { out, convention, dtype, allowNonFinite } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
@@ -79,14 +81,8 @@ export async function makeCommand(
 		signal,
 		onResume: (found) => tellResume(found, terminal),
 		onFetch: (at) => fetching.update(at),
-		onProgress: (at) => {
-			fetching.stop();
-			progress.update(at);
-		},
-	}).finally(() => {
-		fetching.stop();
-		progress.stop();
-	});
+		onProgress: (at) => progress.update(at),
+	}).finally(() => bars.stop());
 	const seconds = (performance.now() - started) / 1000;
 	const { manifest, warnings, performance: used, restoration } = report;
 	const { resumed } = report;

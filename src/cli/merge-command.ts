@@ -1,4 +1,5 @@
 import { type MergeOptions, merge } from "../index.ts";
+import { Bars } from "./bars.ts";
 import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, plural } from "./format.ts";
 import {
@@ -17,15 +18,16 @@ export async function mergeCommand(
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
-	const progress = openProgress(terminal);
-	const fetching = openFetchProgress(terminal);
+	const bars = new Bars(terminal);
+	const progress = openProgress(terminal, bars);
+	const fetching = openFetchProgress(terminal, bars);
 	const started = performance.now();
 	const { base, delta } = atRevisions(options);
 	const { out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
 	const { overwrite, resume, keepStaging } = options;
-	const { allowUnlikely } = options;
+	const { allowUnlikely, noStore } = options;
 	const {
 		manifest,
 		resumed,
@@ -33,24 +35,15 @@ export async function mergeCommand(
 		performance: used,
 	} = await merge({
 		...{ base, delta, out, convention, dtype, changes, expectSum },
-		...{ allowNonFinite, allowUnlikely },
+		...{ allowNonFinite, allowUnlikely, noStore },
 		...{ kernel, threads, memory, directIo, inputSums },
 		...{ overwrite, resume, keepStaging },
 		...hubChoices(options, terminal),
 		signal,
 		onFetch: (at) => fetching.update(at),
-		onResume: (found) => {
-			fetching.stop();
-			tellResume(found, terminal);
-		},
-		onProgress: (at) => {
-			fetching.stop();
-			progress.update(at);
-		},
-	}).finally(() => {
-		fetching.stop();
-		progress.stop();
-	});
+		onResume: (found) => tellResume(found, terminal),
+		onProgress: (at) => progress.update(at),
+	}).finally(() => bars.stop());
 	const seconds = (performance.now() - started) / 1000;
 	for (const warning of warnings) terminal.warn(warning);
 	const bytes = manifest.outputs.reduce((sum, f) => sum + f.byteLength, 0);

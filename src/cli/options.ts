@@ -123,11 +123,34 @@ export function inputOptions<T>(y: Argv<T>) {
 			coerce: upperCase,
 			describe: "type of the merged tensors; default: the convention's",
 		})
+		.option("store", {
+			type: "boolean",
+			default: true,
+			hidden: true, // told of by its negation
+		})
+		.option("no-store", {
+			choices: ["delta", "base", "both"] as const,
+			describe:
+				"keep none of the delta's files from Hugging Face: merge them as they come; =base, =both: of these",
+		})
 		.option("allow-unlikely", {
 			type: "boolean",
 			default: false,
 			describe: "go on where an input is not the one the publisher used",
 		});
+}
+
+/** Inputs of which nothing is to be stored: `--no-store` alone means the delta. */
+export function noStoreOf({
+	store,
+	noStore,
+}: {
+	store: boolean;
+	noStore: "delta" | "base" | "both" | undefined;
+}): ("base" | "delta")[] {
+	const which = noStore ?? (store ? null : "delta");
+	if (which === null) return [];
+	return which === "both" ? ["base", "delta"] : [which];
 }
 
 /** What the flags change of a convention. */

@@ -1,11 +1,11 @@
 import {
 	BYTE_SCHEMES,
 	type PlanInputs,
+	type PlanReport,
 	plan,
 	printable,
 	sumsOf,
 } from "../index.ts";
-import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
 import {
 	atRevisions,
@@ -22,14 +22,13 @@ export async function planCommand(
 ): Promise<number> {
 	const { base, delta } = atRevisions(inputs);
 	const { convention, dtype, allowUnlikely } = inputs;
-	const { changes, expectSum } = inputs;
-	const fetching = openFetchProgress(terminal);
+	const { changes, expectSum, noStore } = inputs;
 	const report = await plan({
 		...{ base, delta, convention, dtype, changes, expectSum, allowUnlikely },
+		noStore,
 		...hubChoices(inputs, terminal),
 		signal,
-		onFetch: (at) => fetching.update(at),
-	}).finally(() => fetching.stop());
+	});
 	for (const warning of report.warnings) terminal.warn(warning);
 	const { shards, sideFiles, totals, convention: id } = report.plan;
 	const bytes = shards.reduce((sum, { byteLength }) => sum + byteLength, 0);
@@ -52,7 +51,26 @@ export async function planCommand(
 	for (const row of formatTable(rows, new Set([1, 2]))) terminal.result(row);
 	for (const { fileName, from } of sideFiles)
 		terminal.result(`  ${printable(fileName)} from ${from}`);
+	tellFetch(report, terminal);
 	terminal.result(`${terminal.paint("bold", "plan id")} ${report.planId}`);
 	terminal.document({ ok: true, ...report });
 	return 0;
+}
+
+/** What comes from the Hub, and what is on disk in the end. How long that takes nothing here can tell. */
+function tellFetch(
+	{ fetch, writeBytes }: PlanReport,
+	terminal: Terminal,
+): void {
+	if (fetch.cacheDir === null) return;
+	const { files, byteLength, passingBytes, cachedBytes, cacheDir } = fetch;
+	const stored = byteLength - passingBytes;
+	const how =
+		passingBytes === 0 ? "" : `, ${formatBytes(passingBytes)} not stored`;
+	terminal.result(
+		`${terminal.paint("bold", "fetch")} ${plural(files, "file")}, ${formatBytes(byteLength)}${how}; ${formatBytes(cachedBytes)} in the cache`,
+	);
+	terminal.result(
+		`${terminal.paint("bold", "disk")} ${formatBytes(stored)} in ${printable(cacheDir)}, ${formatBytes(writeBytes)} for the output`,
+	);
 }

@@ -1,5 +1,6 @@
-import { type Options, SingleBar } from "cli-progress";
+import type { SingleBar } from "cli-progress";
 import { type Progress, printable } from "../index.ts";
+import { Bars } from "./bars.ts";
 import { formatBytes } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -10,50 +11,49 @@ export interface ProgressView {
 	stop(): void;
 }
 
-/** A bar on a terminal, a line for each shard elsewhere, nothing when quiet. */
-export function openProgress(terminal: Terminal): ProgressView {
+/**
+ * A bar on a terminal, a line for each shard elsewhere, nothing when quiet.
+ *
+ * @param bars  where others are shown too
+ */
+export function openProgress(
+	terminal: Terminal,
+	bars = new Bars(terminal),
+): ProgressView {
 	if (terminal.options.quiet) return { update() {}, stop() {} };
 	return terminal.streams.stderr.isTTY
-		? new BarView(terminal)
+		? new BarView(bars)
 		: new LineView(terminal);
 }
 
 class BarView implements ProgressView {
-	private readonly bar: SingleBar;
+	private readonly bars: Bars;
+	private bar: SingleBar | null = null;
 	private started = 0;
 	/** of an earlier run, or before the first was told */
 	private startBytes = 0;
 
-	constructor({ streams }: Terminal) {
-		const options: Options = {
-			stream: streams.stderr as NodeJS.WritableStream,
-			format: "{bar} {percentage}% {done} {rate} {eta_formatted} {shard}",
-			barsize: 24,
-			hideCursor: true,
-			clearOnComplete: true,
-			emptyOnZero: true,
-			gracefulExit: false, // signals are the command's business
-		};
-		this.bar = new SingleBar(options);
+	constructor(bars: Bars) {
+		this.bars = bars;
 	}
 
 	update(progress: Progress): void {
+		const { writtenBytes, totalBytes, shardIndex, shardCount } = progress;
+		if (this.bar === null)
+			[this.started, this.startBytes] = [performance.now(), writtenBytes];
 		const seconds = (performance.now() - this.started) / 1000;
-		const written = progress.writtenBytes - this.startBytes;
-		const payload = {
-			done: `${formatBytes(progress.writtenBytes)}/${formatBytes(progress.totalBytes)}`,
-			rate: `${formatBytes(this.started ? written / seconds : 0)}/s`,
-			shard: `${progress.shardIndex + 1}/${progress.shardCount}`,
+		const speed = seconds > 0 ? (writtenBytes - this.startBytes) / seconds : 0;
+		const text = {
+			done: `${formatBytes(writtenBytes)}/${formatBytes(totalBytes)}`,
+			rate: `${formatBytes(speed)}/s`,
+			name: `merged, shard ${shardIndex + 1}/${shardCount}`,
 		};
-		if (this.started === 0) {
-			this.started = performance.now();
-			this.startBytes = progress.writtenBytes;
-			this.bar.start(progress.totalBytes, progress.writtenBytes, payload);
-		} else this.bar.update(progress.writtenBytes, payload);
+		this.bar ??= this.bars.create(totalBytes, writtenBytes, text);
+		this.bar.update(writtenBytes, text);
 	}
 
 	stop(): void {
-		this.bar.stop();
+		this.bars.stop();
 	}
 }
 

@@ -128,6 +128,22 @@ export function spansOf(segment: Segment): Span[] {
 	return segment.op === "copy" ? [segment.from] : [segment.base, segment.delta];
 }
 
+/** Files of the inputs that segments read, themselves or for their fills, in the order of their first use. */
+export function filesOf(
+	segments: readonly Segment[],
+	fills: readonly Fill[],
+): { input: number; shard: number }[] {
+	const files = new Map<string, { input: number; shard: number }>();
+	for (const span of segments.flatMap(spansOf)) {
+		const fill = span.input === INPUT.fill ? fills[span.shard] : undefined;
+		const file = fill?.kind === "mean" ? fill.of : span;
+		if (file.input === INPUT.fill) continue;
+		const { input, shard } = file;
+		files.set(`${input}:${shard}`, { input, shard });
+	}
+	return [...files.values()];
+}
+
 /** SHA-256, in hex, of the plan's text: two plans of one id do the same work. */
 export function planId(plan: MergePlan): string {
 	return createHash("sha256").update(JSON.stringify(plan)).digest("hex");

@@ -6,7 +6,7 @@ import { elementByteLength } from "../tensor/dtype.ts";
 import type { Engine } from "./engine.ts";
 
 /** Rows of a tensor are read in pieces of about so many bytes. */
-const PIECE_BYTES = 2 ** 20;
+const PIECE_BYTES = 2 ** 22;
 
 /**
  * Make a fill readable. A mean costs one pass over its tensor.
@@ -33,6 +33,9 @@ async function readMeanRow(
 	const source = sources[of.input]?.[of.shard];
 	if (!source)
 		throw new RangeError(`no shard ${of.shard} of input ${of.input}`);
+	// Before its turn, where it passes.
+	const read = (at: number, into: Uint8Array) =>
+		source.passing?.readAgain(at, into) ?? source.read(at, into);
 	const mean = new MeanRow(dtype, rows, columns);
 	const rowBytes = columns * elementByteLength(dtype);
 	const piece = new Uint8Array(
@@ -41,7 +44,7 @@ async function readMeanRow(
 	for (let at = 0; at < of.byteLength; at += piece.length) {
 		throwIfAborted(engine.options.signal, "mean of the rows");
 		const bytes = piece.subarray(0, Math.min(piece.length, of.byteLength - at));
-		await source.read(of.fileOffset + at, bytes);
+		await read(of.fileOffset + at, bytes);
 		mean.add(bytes);
 	}
 	const row = new DataView(new ArrayBuffer(columns * 4));

@@ -1,4 +1,4 @@
-import { INPUT, type MergePlan } from "../delta/plan.ts";
+import { INPUT, type MergePlan, type Segment } from "../delta/plan.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import type { CheckedRange } from "../io/checked-range.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
@@ -38,25 +38,27 @@ interface Stretch {
  * checked each record has an order of its own, and tensors may come in any.
  */
 export class InputDigests {
-	/** by input and shard */
+	/** by input and shard; none for a file that passes, which is hashed where it comes from */
 	private readonly stretches: Stretch[][][];
 	private readonly inputSums: boolean;
 
 	/**
-	 * @param plan       what will be read, in its order
 	 * @param sources    the files of each input
 	 * @param inputSums  take their SHA-256; otherwise only the CRCs that files tell are checked
+	 * @param work       what will be made, in its order
 	 */
 	constructor(
 		engine: Engine,
 		plan: MergePlan,
 		sources: readonly (readonly ByteSource[])[],
 		inputSums: boolean,
+		work: readonly { segments: readonly Segment[] }[] = plan.shards,
 	) {
 		this.inputSums = inputSums;
-		const reads = inputSums ? readsByFile(plan) : [];
+		const reads = inputSums ? readsByFile(plan.inputs, work) : [];
 		this.stretches = sources.map((shards, input) =>
-			shards.map(({ byteLength, checkedRanges = [] }, shard) => {
+			shards.map(({ byteLength, checkedRanges = [], passing }, shard) => {
+				if (passing !== undefined) return [];
 				const stretch = (
 					begin: number,
 					end: number,
@@ -84,7 +86,7 @@ export class InputDigests {
 
 	/** Whether there is nothing to take or check. */
 	get isEmpty(): boolean {
-		return this.stretches.flat(2).length === 0;
+		return !this.inputSums && this.stretches.flat(2).length === 0;
 	}
 
 	/** Slices that must be run before this one, so that what it reads comes next. */
@@ -119,13 +121,17 @@ export class InputDigests {
 		return places;
 	}
 
-	/** After the last slice. @returns SHA-256 in hex of each file of each input, or null */
-	async finish(): Promise<string[][] | null> {
+	/**
+	 * After the last slice.
+	 *
+	 * @returns SHA-256 in hex of each file of each input, null for those that pass; or null
+	 */
+	async finish(): Promise<(string | null)[][] | null> {
 		if (!this.inputSums) return null;
 		return Promise.all(
 			this.stretches.map((shards) =>
 				Promise.all(
-					shards.map(async ([whole]) => (await whole?.digest.finish()) ?? ""),
+					shards.map(async ([whole]) => (await whole?.digest.finish()) ?? null),
 				),
 			),
 		);

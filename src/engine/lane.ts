@@ -2,8 +2,10 @@ import type { OutputShard } from "../delta/plan.ts";
 import { VerificationError } from "../errors.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
+import { digestFile } from "./digest-file.ts";
+import type { Engine } from "./engine.ts";
 import type { Ground } from "./run-plan.ts";
-import { type OutputSlice, ShardCutter } from "./slice.ts";
+import type { OutputSlice } from "./slice.ts";
 import { type Counts, Tally } from "./tally.ts";
 
 /** A shard, open to be written from an offset on. */
@@ -16,12 +18,21 @@ export interface OpenShard {
 	fileOffset: number;
 }
 
+export interface LaneOptions {
+	/** whether its slices are issued in their order; otherwise it is read once more for its checksum */
+	isInOrder: boolean;
+	/** so many bytes are claimed together; infinite where only the whole shard is to be claimed */
+	syncBytes: number;
+	/** resolves once what the shard is made of is known to be right: nothing is claimed before */
+	inputsAreRight(): Promise<void>;
+}
+
 /** Slices in a row that are claimed together. */
 interface Stretch {
 	/** offset in the shard where it ends, once its last slice is issued */
 	end: number | null;
-	/** of the shard up to there */
-	sha256: Promise<string>;
+	/** of the shard up to there; null where it is yet to be read for that */
+	sha256: Promise<string | null>;
 	/** slices that are issued and not written yet */
 	pending: number;
 	tally: Tally;
@@ -30,13 +41,13 @@ interface Stretch {
 /** A slice of a lane that is on its way to the disk. */
 export interface LaneSlice {
 	slice: OutputSlice;
-	outPlace: DigestPlace;
+	outPlace: DigestPlace | null;
 	stretch: Stretch;
 }
 
 /**
  * An output shard that is being written. Slices are done in any order; now and then all up to some offset are
- * made durable, and claimed in the journal.
+ * made durable, and claimed in the journal. Where they are not issued in their order either, all of it is at once.
  */
 export class Lane {
 	readonly shardIndex: number;
@@ -44,9 +55,9 @@ export class Lane {
 	/** also those of an earlier run */
 	writtenBytes: number;
 	private readonly file: OutputFile;
-	private readonly digest: Digest;
-	private readonly cutter: ShardCutter;
-	private readonly syncBytes: number;
+	private readonly digest: Digest | null;
+	private readonly engine: Engine;
+	private readonly options: LaneOptions;
 	/** in their order; the first is to be claimed next */
 	private readonly stretches: Stretch[] = [];
 	private issuedBytes: number;
@@ -55,47 +66,38 @@ export class Lane {
 	/** nobody knows what of the file is on the disk */
 	private isLost = false;
 
-	constructor(opened: OpenShard, syncBytes: number) {
+	constructor(opened: OpenShard, engine: Engine, options: LaneOptions) {
 		const { shardIndex, shard, file, digest, fileOffset } = opened;
 		this.shardIndex = shardIndex;
 		this.shard = shard;
 		this.file = file;
-		this.digest = digest;
-		this.cutter = new ShardCutter(shard, fileOffset);
-		this.syncBytes = syncBytes;
+		this.digest = options.isInOrder ? digest : null;
+		if (this.digest === null) digest.finish().catch(() => {}); // of no use
+		this.engine = engine;
+		this.options = options;
 		this.writtenBytes = fileOffset;
 		this.issuedBytes = fileOffset;
 		this.claimedBytes = fileOffset;
-	}
-
-	/** Whether all of its slices are issued. */
-	get isIssued(): boolean {
-		return this.cutter.isDone;
-	}
-
-	/** The next slice; to be issued by `issue` before the one behind it is asked for. */
-	next(sliceBytes: number, slotBytes: number): OutputSlice {
-		return this.cutter.next(sliceBytes, slotBytes);
 	}
 
 	/** Give a slice its places in the checksum and in what is claimed. */
 	issue(slice: OutputSlice): LaneSlice {
 		let stretch = this.stretches.at(-1);
 		if (stretch === undefined || stretch.end !== null) {
-			const sha256 = Promise.resolve("");
+			const sha256 = Promise.resolve(null);
 			stretch = { ...{ end: null, sha256, pending: 0 }, tally: new Tally() };
 			this.stretches.push(stretch);
 		}
 		stretch.pending++;
-		const outPlace = this.digest.takePlace();
+		const outPlace = this.digest?.takePlace() ?? null;
 		this.issuedBytes += slice.write.byteLength;
 		const sofar = this.issuedBytes - this.claimedBytes;
-		if (this.isIssued || sofar >= this.syncBytes) {
+		const isIssued = this.issuedBytes === this.shard.byteLength;
+		if (isIssued || sofar >= this.options.syncBytes) {
 			stretch.end = this.issuedBytes;
 			this.claimedBytes = this.issuedBytes;
-			stretch.sha256 = this.isIssued
-				? this.digest.finish()
-				: this.digest.peek();
+			if (this.digest !== null)
+				stretch.sha256 = isIssued ? this.digest.finish() : this.digest.peek();
 			stretch.sha256.catch(() => {}); // told where it is awaited
 		}
 		return { slice, outPlace, stretch };
@@ -152,7 +154,7 @@ export class Lane {
 		journal.forget(this.shardIndex);
 	}
 
-	/** Data is durable before it is claimed. */
+	/** Data is durable, and made of what is right, before it is claimed. */
 	private async claimStretch(
 		{ end, sha256: hashed, tally }: Stretch,
 		{ staging, journal }: Ground,
@@ -160,7 +162,12 @@ export class Lane {
 		const { shardIndex, file } = this;
 		const { fileName, byteLength, sha256: expected } = this.shard;
 		const isWhole = end === byteLength;
-		const [sha256] = await Promise.all([hashed, this.sync()]);
+		const [inOrder] = await Promise.all([
+			hashed,
+			this.sync(),
+			this.options.inputsAreRight(),
+		]);
+		const sha256 = inOrder ?? (await this.readDigest());
 		if (isWhole && expected !== null && sha256 !== expected)
 			throw wrongResult(fileName, expected, sha256);
 		await staging.syncNames();
@@ -170,6 +177,13 @@ export class Lane {
 		await file.close();
 		await staging.complete(fileName);
 		return { fileName, byteLength, sha256 };
+	}
+
+	private readDigest(): Promise<string> {
+		const { file, shard, engine } = this;
+		const { byteLength } = shard;
+		const read: OutputFile["read"] = (at, into) => file.read(at, into);
+		return digestFile(engine, { read, byteLength }, file.path);
 	}
 
 	private async sync(): Promise<void> {

@@ -5,13 +5,22 @@ import { LOCAL_FILES } from "../io/file-system.ts";
 import { lookAtOutput, outputExists, stagingPath } from "../io/output-place.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
+/** Bytes that will be written below a folder, which need not be there yet. */
+export interface DiskNeed {
+	/** for messages: `the output` */
+	what: string;
+	folder: string;
+	byteLength: number;
+}
+
 /**
  * Check, before anything is written, that an output folder can be made.
  *
  * @param out         does not exist yet, or is empty, unless it may be replaced
  * @param inputs      folders and files it must not be, nor be in
- * @param byteLength  of all that will be written
+ * @param byteLength  of all that will be written to it
  * @param overwrite   whether a folder may be there, to be replaced
+ * @param others      what else will be written before it is done
  * @throws {UsageError} for a place that makes no sense
  * @throws {OutputConflictError} where something is there already
  * @throws {LocalIoError} where there is not enough space
@@ -19,7 +28,15 @@ import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 export async function preflight(
 	out: string,
 	inputs: readonly string[],
-	{ byteLength, overwrite }: { byteLength: number; overwrite: boolean },
+	{
+		byteLength,
+		overwrite,
+		others = [],
+	}: {
+		byteLength: number;
+		overwrite: boolean;
+		others?: readonly DiskNeed[];
+	},
 ): Promise<void> {
 	const parent = path.dirname(path.resolve(out));
 	await checkParent(parent, out);
@@ -30,7 +47,9 @@ export async function preflight(
 	if (!overwrite && staged === null)
 		if ((await lookAtOutput(LOCAL_FILES, out)) === "full")
 			throw outputExists(out);
-	await checkSpace(parent, byteLength - (staged ?? 0));
+	const needed = Math.ceil((byteLength - (staged ?? 0)) * 1.01);
+	const output = { what: "the output", folder: parent, byteLength: needed };
+	await checkSpace([output, ...others]);
 }
 
 async function checkParent(parent: string, out: string): Promise<void> {
@@ -72,7 +91,7 @@ async function checkOutside(
 		path.join(parent, path.basename(out)),
 	);
 	for (const location of inputs) {
-		const input = await realpath(location);
+		const input = await realpath(location).catch(() => path.resolve(location)); // of a cache, not there yet
 		if (real === input || real.startsWith(input + path.sep))
 			throw new UsageError({
 				where: out,
@@ -88,18 +107,42 @@ async function checkOutside(
 	}
 }
 
-async function checkSpace(folder: string, byteLength: number): Promise<void> {
-	const stats = await statfs(folder);
-	const available = stats.bavail * stats.bsize;
-	const needed = Math.ceil(byteLength * 1.01);
-	if (available < needed)
+/** What lies on one file system is needed there together. */
+async function checkSpace(needs: readonly DiskNeed[]): Promise<void> {
+	const disks = new Map<number, { freeBytes: number; needs: DiskNeed[] }>();
+	for (const need of needs) {
+		const { device, freeBytes } = await lookAtDisk(need.folder);
+		const disk = disks.get(device) ?? { freeBytes, needs: [] };
+		if (need.byteLength > 0) disk.needs.push(need);
+		disks.set(device, disk);
+	}
+	for (const { freeBytes, needs } of disks.values()) {
+		const needed = needs.reduce((sum, { byteLength }) => sum + byteLength, 0);
+		if (needed <= freeBytes) continue;
 		throw new LocalIoError({
-			where: folder,
-			what: "not enough space for the output",
+			where: needs.map(({ folder }) => folder).join(" and "),
+			what: `not enough space for ${needs.map(({ what }) => what).join(" and ")}`,
 			expected: `${needed} free bytes`,
-			found: `${available}`,
-			remedy: `Free ${needed - available} bytes or choose another disk`,
+			found: `${freeBytes}`,
+			remedy: `Free ${needed - freeBytes} bytes or choose another disk`,
 		});
+	}
+}
+
+/** The file system that a folder lies on, or will: that of the nearest folder that is there. */
+export async function lookAtDisk(
+	folder: string,
+): Promise<{ device: number; freeBytes: number }> {
+	for (let at = path.resolve(folder); ; at = path.dirname(at))
+		try {
+			const { dev: device } = await stat(at);
+			const { bavail, bsize } = await statfs(at);
+			return { device, freeBytes: bavail * bsize };
+		} catch (error) {
+			const isAbsent = systemErrorCode(error) === "ENOENT";
+			if (!isAbsent || at === path.dirname(at))
+				throw toLocalIoError(error, at, "looking at the free space of");
+		}
 }
 
 /** What an unfinished merge takes of the disk already, or null where there is none. */

@@ -74,7 +74,8 @@ export async function publishPlan(
 	for (const warning of said) options.onWarning?.(warning);
 	const { out, overwrite = false } = options;
 	const byteLength = outputBytes(plan);
-	await preflight(out, opened.locations, { byteLength, overwrite });
+	const { locations, diskNeeds: others } = opened;
+	await preflight(out, locations, { byteLength, overwrite, others });
 	const place = { out, files: LOCAL_FILES, self: await thisProcess() };
 	const engine = new Engine(engineOptions, byteLength * 3);
 	try {
@@ -108,20 +109,16 @@ export async function makeOutput(
 		options.onWarning?.(warning);
 	};
 	const sources = opened.sources.flat();
-	const { directIo, signal, kernel } = engine.options;
-	let directInputs = 0;
+	const { signal, kernel } = engine.options;
 	let seconds = { read: 0, write: 0 };
 	const staged = await runStaged(
 		...([plan, opened, place, engine, options] as const),
 		async (ground) => {
-			for (const source of sources)
-				if (await source.chooseReading(directIo)) directInputs++;
-			const run = await runPlan(
-				...([plan, opened.sources, ground, engine] as const),
-				{
-					inputSums: options.inputSums ?? true,
-					onProgress: options.onProgress,
-				},
+			const { inputSums = true, onProgress } = options;
+			const run = await whileComing(opened, signal, () =>
+				runPlan(...([plan, opened.sources, ground, engine] as const), {
+					...{ inputSums, onProgress },
+				}),
 			);
 			seconds = run.seconds;
 			if (!options.allowNonFinite) refuseOverflow(place.out, run.nonFinite);
@@ -139,10 +136,31 @@ export async function makeOutput(
 		out: place.out,
 		...{ manifest: staged.manifest, resumed: staged.resumed, warnings },
 		performance: {
-			...{ kernel, threads, directInputs },
+			...{ kernel, threads },
+			directInputs: sources.filter(({ isDirect }) => isDirect).length,
 			seconds: { ...seconds, ...engine.crew.seconds },
 		},
 	};
+}
+
+/** Work while the sources come; the first failure stops the other, and is thrown once that has stopped. */
+async function whileComing<T>(
+	{ bring }: OpenInputs,
+	signal: AbortSignal | undefined,
+	work: () => Promise<T>,
+): Promise<T> {
+	const failures: unknown[] = [];
+	const stop = new AbortController();
+	const signals = signal === undefined ? [] : [signal];
+	const coming = bring(AbortSignal.any([stop.signal, ...signals]));
+	const come = coming.catch((error) => void failures.push(error)); // work that waits hears of it too
+	const result = await work().catch((error) => {
+		failures.push(error);
+		stop.abort();
+	});
+	await come;
+	if (failures.length > 0) throw failures[0];
+	return result as T;
 }
 
 function refuseOverflow(

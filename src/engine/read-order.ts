@@ -1,4 +1,4 @@
-import { INPUT, type MergePlan, spansOf } from "../delta/plan.ts";
+import { INPUT, type MergePlan, type Segment, spansOf } from "../delta/plan.ts";
 
 /** Bytes `[begin, end)` of a file. */
 export interface ByteRange {
@@ -6,12 +6,19 @@ export interface ByteRange {
 	end: number;
 }
 
-/** What a plan reads of each file, by input and shard, in the order of the outputs; nothing of the fills. */
-export function readsByFile({ inputs, shards }: MergePlan): ByteRange[][][] {
+/**
+ * What is read of each file of some inputs, by input and shard, in the order it is; nothing of the fills.
+ *
+ * @param work  what is made, in its order, such as all shards of a plan
+ */
+export function readsByFile(
+	inputs: MergePlan["inputs"],
+	work: readonly { segments: readonly Segment[] }[],
+): ByteRange[][][] {
 	const reads = inputs.map((input): ByteRange[][] =>
 		input.shards.map(() => []),
 	);
-	for (const span of shards.flatMap(({ segments }) =>
+	for (const span of work.flatMap(({ segments }) =>
 		segments.flatMap(spansOf),
 	)) {
 		if (span.input === INPUT.fill || span.byteLength === 0) continue;

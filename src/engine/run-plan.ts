@@ -1,26 +1,23 @@
-import {
-	INPUT,
-	type MergePlan,
-	type OutputShard,
-	spansOf,
-} from "../delta/plan.ts";
+import type { MergePlan, OutputShard } from "../delta/plan.ts";
 import { addSums } from "../delta/published-sum.ts";
-import type { ByteSource } from "../io/byte-source.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
+import type { FileSource } from "../io/file-source.ts";
 import type { WrittenFile } from "../io/output-file.ts";
 import type { Staging } from "../io/staging.ts";
 import type { AddCounts } from "../kernel/kernel.ts";
 import type { Unrestored } from "../kernel/restoration.ts";
 import type { Engine } from "./engine.ts";
-import { openFill } from "./fill-source.ts";
 import { InputDigests } from "./input-digests.ts";
 import type { JournalFile } from "./journal-file.ts";
-import { Lane } from "./lane.ts";
+import { Lane, type OpenShard } from "./lane.ts";
 import { Pace } from "./pace.ts";
+import { PassingInputs } from "./passing-inputs.ts";
 import type { Reused } from "./resume.ts";
+import { Schedule } from "./schedule.ts";
 import type { Slice } from "./slice.ts";
 import { type Issued, SliceRunner } from "./slice-runner.ts";
 import { Tally } from "./tally.ts";
+import { type Track, tracksByPassing, tracksByShard, unmade } from "./track.ts";
 
 /** Where a run stands, after each slice, and whenever more of it is safe. */
 export interface Progress {
@@ -67,22 +64,19 @@ export interface RunResult {
 /**
  * Write every output shard of a plan into the staging folder, several slices at once.
  *
- * @param sources  one list of open weight files for each of `plan.inputs`
+ * @param sources  one list of open weight files for each of `plan.inputs`; what is made of one is begun once it is here
  * @throws {InterruptedError} once the engine's signal is aborted
  */
 export async function runPlan(
 	plan: MergePlan,
-	sources: readonly (readonly ByteSource[])[],
+	sources: readonly (readonly FileSource[])[],
 	ground: Ground,
 	engine: Engine,
 	options: RunOptions,
 ): Promise<RunResult> {
 	const run = new Run(plan, sources, ground, engine, options);
 	try {
-		const fills: ByteSource[] = [];
-		for (const fill of plan.fills)
-			fills.push(await openFill(fill, sources, engine));
-		return await run.run(fills);
+		return await run.run();
 	} finally {
 		await run.close();
 	}
@@ -94,20 +88,19 @@ const LEAST_SLICE_BYTES = 2 ** 20;
 
 class Run {
 	private readonly plan: MergePlan;
-	private readonly sources: readonly (readonly ByteSource[])[];
+	private readonly sources: readonly (readonly FileSource[])[];
 	private readonly ground: Ground;
 	private readonly engine: Engine;
 	private readonly options: RunOptions;
 	private readonly totalBytes: number;
+	private readonly tracks: readonly Track[];
+	private readonly schedule: Schedule;
+	private readonly passing: PassingInputs;
 	private readonly digests: InputDigests | null;
 	private readonly pace: Pace;
-	/** shards that are being written, each with the input files it reads, as `input:shard` */
-	private readonly lanes = new Map<Lane, ReadonlySet<string>>();
-	/** of an earlier run, by shard */
-	private readonly begun = new Map<number, Lane>();
-	private readonly opened = new Set<Lane>();
+	/** shards that are being written, by their index */
+	private readonly lanes = new Map<number, Lane>();
 	private readonly running = new Set<Promise<void>>();
-	private readonly waiting: number[];
 	private readonly shards: WrittenFile[] = [];
 	private readonly tally = new Tally();
 	private writtenBytes: number;
@@ -116,7 +109,7 @@ class Run {
 
 	constructor(
 		plan: MergePlan,
-		sources: readonly (readonly ByteSource[])[],
+		sources: readonly (readonly FileSource[])[],
 		ground: Ground,
 		engine: Engine,
 		options: RunOptions,
@@ -128,19 +121,28 @@ class Run {
 		this.options = options;
 		this.totalBytes = plan.shards.reduce((sum, s) => sum + s.byteLength, 0);
 		const { whole, begun, claims, byteLength } = ground.reused;
-		this.waiting = [...plan.shards.keys()].filter((i) => !whole.has(i));
 		for (const [shardIndex, file] of whole) this.shards[shardIndex] = file;
-		for (const opened of begun.values()) {
-			const lane = new Lane(opened, engine.options.syncBytes);
-			this.begun.set(opened.shardIndex, lane);
-			this.opened.add(lane);
-		}
 		for (const { counts } of claims) this.tally.add(counts);
 		this.writtenBytes = byteLength;
+		const passes = sources.flat().some(({ passing }) => passing);
+		this.tracks = tracksOf(plan, sources, ground);
+		const { inputSums } = options;
 		const digests = new InputDigests(
-			...([engine, plan, sources, options.inputSums] as const),
+			...([engine, plan, sources, inputSums, this.tracks] as const),
 		);
 		this.digests = digests.isEmpty ? null : digests;
+		const onFailure = (error: unknown) => this.fail(error);
+		this.schedule = new Schedule(
+			...([plan, this.tracks, sources, engine] as const),
+			{ sharesFiles: passes || this.digests === null, onFailure },
+		);
+		this.passing = new PassingInputs(
+			sources.flat(),
+			this.tracks.map(({ segments }) => this.schedule.filesOf(segments)),
+			this.schedule.filesOf(plan.shards.flatMap(({ segments }) => segments)),
+			onFailure,
+		);
+		for (const opened of begun.values()) this.createLane(opened);
 		const { syncBytes } = engine.options;
 		const most = Math.min(engine.slots.slotBytes / 3, syncBytes / 2);
 		this.pace = new Pace({
@@ -150,9 +152,9 @@ class Run {
 		});
 	}
 
-	async run(fills: readonly ByteSource[]): Promise<RunResult> {
-		const { engine, plan } = this;
-		const runner = new SliceRunner(plan, [...this.sources, fills], engine);
+	async run(): Promise<RunResult> {
+		const { engine, plan, schedule } = this;
+		const runner = new SliceRunner(plan, schedule.sources, engine);
 		try {
 			for await (const issued of this.issue()) {
 				const slot = await engine.slots.take();
@@ -170,7 +172,7 @@ class Run {
 		const { nonFinite, unrestored, sums } = this.tally;
 		return {
 			shards: this.shards,
-			inputSums: (await this.digests?.finish()) ?? null,
+			inputSums: await this.inputSums(),
 			nonFinite,
 			unrestored,
 			sum: plan.sum && addSums(plan.sum, sums),
@@ -180,7 +182,7 @@ class Run {
 
 	/** Close all files, whether whole or not. */
 	async close(): Promise<void> {
-		for (const lane of this.opened) await lane.abandon(this.ground);
+		for (const lane of this.lanes.values()) await lane.abandon(this.ground);
 	}
 
 	/** Remember work that goes on meanwhile; the first failure is the run's. */
@@ -194,51 +196,51 @@ class Run {
 	private fail(error: unknown): void {
 		if (!this.failed) this.failure = error;
 		this.failed = true;
+		this.schedule.arrivals.fail(error);
+		this.passing.fail(error);
 	}
 
-	/** All slices of all shards, a few shards in turn, and then what the checksums still want. */
+	/** All slices of all shards, and then what the checksums still want. */
 	private async *issue(): AsyncGenerator<Issued> {
-		const { pace, digests, lanes } = this;
-		while (lanes.size > 0 || this.waiting.length > 0) {
-			await this.openLanes();
-			for (const lane of lanes.keys()) {
-				const { sliceBytes } = pace;
-				const slice = lane.next(sliceBytes, this.engine.slots.slotBytes);
-				if (digests)
-					for (const early of digests.catchUp(slice, sliceBytes))
-						yield this.place(early, null);
-				if (lane.isIssued) lanes.delete(lane);
-				yield this.place(slice, { lane, issued: lane.issue(slice) });
-			}
+		const { pace, digests, schedule } = this;
+		for await (const next of schedule.slices(pace)) {
+			const { track, shardIndex, slice } = next;
+			if (digests)
+				for (const early of digests.catchUp(slice, pace.sliceBytes))
+					yield this.place(early, null);
+			const lane = this.lanes.get(shardIndex) ?? (await this.begin(shardIndex));
+			yield this.place(slice, { track, lane, issued: lane.issue(slice) });
 		}
+		await schedule.arrivals.all();
 		if (digests)
 			for (const slice of digests.remainder(pace.sliceBytes))
 				yield this.place(slice, null);
 	}
 
-	/** As many shards at once as there are threads, of those that share no input file if that is hashed. */
-	private async openLanes(): Promise<void> {
-		const most = Math.max(this.engine.crew.threads, 1);
-		for (const shardIndex of [...this.waiting]) {
-			if (this.lanes.size >= most) return;
-			const shard = this.plan.shards[shardIndex] as OutputShard;
-			const inputs = inputsOf(shard);
-			const open = [...this.lanes.values()].flatMap((names) => [...names]);
-			if (this.digests && open.some((name) => inputs.has(name))) continue;
-			this.waiting.splice(this.waiting.indexOf(shardIndex), 1);
-			const lane =
-				this.begun.get(shardIndex) ?? (await this.begin(shardIndex, shard));
-			this.lanes.set(lane, inputs);
-		}
-	}
-
-	private async begin(shardIndex: number, shard: OutputShard): Promise<Lane> {
-		const { directIo, syncBytes } = this.engine.options;
+	private async begin(shardIndex: number): Promise<Lane> {
+		const { directIo } = this.engine.options;
+		const shard = this.plan.shards[shardIndex] as OutputShard;
 		const file = await this.ground.staging.create(shard.fileName, directIo);
 		const digest = this.engine.openDigest();
-		const opened = { shardIndex, shard, file, digest, fileOffset: 0 };
-		const lane = new Lane(opened, syncBytes);
-		this.opened.add(lane);
+		return this.createLane({ shardIndex, shard, file, digest, fileOffset: 0 });
+	}
+
+	private createLane(opened: OpenShard): Lane {
+		const { shardIndex } = opened;
+		const stretches = this.tracks
+			.flatMap((track) => track.stretches)
+			.filter((stretch) => stretch.shardIndex === shardIndex);
+		const files = this.schedule.filesOf(
+			stretches.flatMap(({ segments }) => segments),
+		);
+		const lane = new Lane(opened, this.engine, {
+			isInOrder: stretches.length === 1,
+			syncBytes: this.passing.hasAny(files)
+				? Infinity
+				: this.engine.options.syncBytes,
+			inputsAreRight: () => this.passing.areRight(files),
+		});
+		this.lanes.set(shardIndex, lane);
 		return lane;
 	}
 
@@ -252,12 +254,13 @@ class Run {
 
 	private ran({ output }: Issued, runner: SliceRunner): void {
 		if (output === null) return;
-		const { lane, issued } = output;
+		const { track, lane, issued } = output;
 		const { byteLength } = issued.slice.write;
 		this.pace.done(byteLength);
 		this.writtenBytes += byteLength;
 		const mayClaim = lane.written(issued);
 		this.tell(lane);
+		if (track.made()) this.passing.leave(this.schedule.filesOf(track.segments));
 		if (mayClaim) this.follow(runner.timed("write", () => this.claim(lane)));
 	}
 
@@ -267,6 +270,19 @@ class Run {
 			this.tell(lane);
 		});
 		if (whole !== null) this.shards[lane.shardIndex] = whole;
+	}
+
+	/** Of all files of all inputs, once those that pass are known to be right. */
+	private async inputSums(): Promise<string[][] | null> {
+		const passed = await this.passing.all();
+		const sums = await this.digests?.finish();
+		if (!sums) return null;
+		return this.sources.map((shards, input) =>
+			shards.map(
+				(source, shard) =>
+					sums[input]?.[shard] ?? (passed.get(source) as string),
+			),
+		);
 	}
 
 	private tell({ shardIndex, shard, writtenBytes }: Lane): void {
@@ -282,14 +298,18 @@ class Run {
 	}
 }
 
-/** The input files a shard reads, as `input:shard`. */
-function inputsOf(shard: OutputShard): Set<string> {
-	const spans = shard.segments.flatMap(spansOf);
-	return new Set(
-		spans
-			.filter(({ input }) => input !== INPUT.fill)
-			.map(({ input, shard }) => `${input}:${shard}`),
-	);
+/** Where inputs pass, the order of their bytes counts and not the output's. */
+function tracksOf(
+	plan: MergePlan,
+	sources: readonly (readonly FileSource[])[],
+	{ reused }: Ground,
+): Track[] {
+	const shards = unmade(plan, reused);
+	const isPassing = ({ input, shard }: { input: number; shard: number }) =>
+		sources[input]?.[shard]?.passing !== undefined;
+	return sources.flat().some(({ passing }) => passing)
+		? tracksByPassing(shards, isPassing)
+		: tracksByShard(shards);
 }
 
 function alignDown(byteLength: number): number {

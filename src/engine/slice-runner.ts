@@ -6,12 +6,13 @@ import type { HashedRead } from "./input-digests.ts";
 import type { Lane, LaneSlice } from "./lane.ts";
 import type { Slice } from "./slice.ts";
 import type { Slot } from "./slots.ts";
+import type { Track } from "./track.ts";
 
 /** A slice that has been issued, with its places in the checksums. */
 export interface Issued {
 	slice: Slice;
 	/** null where bytes are read for their checksum alone */
-	output: { lane: Lane; issued: LaneSlice } | null;
+	output: { track: Track; lane: Lane; issued: LaneSlice } | null;
 	/** of each of the slice's reads */
 	hashedReads: HashedRead[][];
 }
@@ -46,7 +47,7 @@ export class SliceRunner {
 			if (output !== null) await this.make(output, slot);
 			await inputs;
 		} finally {
-			output?.issued.outPlace.skip();
+			output?.issued.outPlace?.skip();
 			for (const { place } of hashedReads.flat()) place.skip();
 		}
 	}
@@ -90,7 +91,7 @@ export class SliceRunner {
 		await this.compute(lane, issued, slot);
 		const { byteLength } = issued.slice.write;
 		await Promise.all([
-			issued.outPlace.hash(slot.byteOffset, byteLength),
+			issued.outPlace?.hash(slot.byteOffset, byteLength),
 			this.timed("write", () => lane.write(issued, slot.view(0, byteLength))),
 		]);
 	}

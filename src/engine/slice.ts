@@ -64,24 +64,29 @@ const MIN_DIRECT_BYTES = 2 ** 16;
 /** Smaller reads begin at such addresses, which suits every vector unit. */
 const SMALL_READ_ALIGNMENT = 64;
 
-/** Cuts an output shard, from its start to its end, into slices that fit a slot. */
+/** Cuts a stretch of an output shard, from its start to its end, into slices that fit a slot. */
 export class ShardCutter {
 	readonly shard: OutputShard;
 	private readonly header: Uint8Array;
+	private readonly end: number;
 	private fileOffset = 0;
 	/** the first segment that is not written whole yet */
 	private first = 0;
 
-	/** @param fileOffset  where to begin, such as a slice before has ended */
-	constructor(shard: OutputShard, fileOffset = 0) {
+	/**
+	 * @param begin  where to begin, such as a slice before has ended
+	 * @param end    behind the last byte to cut; both default to the whole shard
+	 */
+	constructor(shard: OutputShard, begin = 0, end = shard.byteLength) {
 		this.shard = shard;
-		this.pass(fileOffset);
+		this.end = end;
+		this.pass(begin);
 		this.header =
 			shard.header === null ? new Uint8Array() : headerBytes(shard.header);
 	}
 
 	get isDone(): boolean {
-		return this.fileOffset === this.shard.byteLength;
+		return this.fileOffset === this.end;
 	}
 
 	/**
@@ -92,15 +97,21 @@ export class ShardCutter {
 	 * @param slotBytes   room for output and operands
 	 */
 	next(sliceBytes: number, slotBytes: number): OutputSlice {
-		const left = this.shard.byteLength - this.fileOffset;
 		let wanted = sliceBytes;
-		let cut = this.cut(Math.min(wanted, left));
+		let cut = this.cut(this.reach(wanted));
 		while (cut.slotBytes > slotBytes) {
 			wanted = alignUp(wanted / 2, DIRECT_ALIGNMENT);
-			cut = this.cut(Math.min(wanted, left));
+			cut = this.cut(this.reach(wanted));
 		}
 		this.pass(this.fileOffset + cut.slice.write.byteLength);
 		return cut.slice;
+	}
+
+	/** How long a slice of about so many bytes is that ends where elements and pages do. */
+	private reach(wanted: number): number {
+		const until = this.fileOffset + wanted;
+		const aligned = until - (until % DIRECT_ALIGNMENT);
+		return Math.min(aligned, this.end) - this.fileOffset;
 	}
 
 	private pass(fileOffset: number): void {

@@ -15,6 +15,7 @@ import {
 	type Manifest,
 	type ReadFile,
 } from "./manifest.ts";
+import type { DiskNeed } from "./preflight.ts";
 import type { RunResult } from "./run-plan.ts";
 
 const COPY_BYTES = 2 ** 20;
@@ -29,6 +30,13 @@ export interface OpenInputs {
 	openSideFile(from: InputSide, fileName: string): Promise<FileSource>;
 	/** Say where a file came from. @throws {VerificationError} where it is not what was published there */
 	withOrigin(file: ReadFile): ReadFile;
+	/** what {@link bring} will write, beside the output */
+	diskNeeds: readonly DiskNeed[];
+	/**
+	 * Bring the sources that are elsewhere here: each is ready as soon as it is, and those that never will be are told
+	 * why.
+	 */
+	bring(signal: AbortSignal): Promise<void>;
 }
 
 /** The names of all files of a plan's output. */

@@ -128,8 +128,14 @@ export class RepositoryCache {
 	}
 
 	/** Whether a snapshot holds a file, with its length; links are followed. */
-	async holds({ commit, path: file, byteLength }: RemoteFile) {
-		return hasLength(this.pointer(commit, file), byteLength);
+	async holds(file: RemoteFile): Promise<boolean> {
+		return hasLength(this.pointer(file), file.byteLength);
+	}
+
+	/** A file's content, of whatever commit; null where it is not there. */
+	async find(file: RemoteFile): Promise<string | null> {
+		if (await this.holds(file)) return this.pointer(file);
+		return (await this.holdsBlob(file)) ? this.blob(file.oid) : null;
 	}
 
 	/** Whether the content of a file is there, of whatever commit. */
@@ -146,12 +152,9 @@ export class RepositoryCache {
 	 *
 	 * @param isNew  the blob was made for this snapshot, so no other needs it
 	 */
-	async link(
-		{ commit, path: file, oid }: RemoteFile,
-		isNew: boolean,
-	): Promise<void> {
-		const pointer = this.pointer(commit, file);
-		const blob = this.blob(oid);
+	async link(file: RemoteFile, isNew: boolean): Promise<void> {
+		const pointer = this.pointer(file);
+		const blob = this.blob(file.oid);
 		const target = path.relative(path.dirname(pointer), blob);
 		await attempt(pointer, "linking", async () => {
 			await mkdir(path.dirname(pointer), { recursive: true });
@@ -169,7 +172,8 @@ export class RepositoryCache {
 		});
 	}
 
-	private pointer(commit: string, file: string): string {
+	/** Where a file lies in its snapshot, or will. */
+	pointer({ commit, path: file }: RemoteFile): string {
 		return path.join(this.snapshot(commit), ...file.split("/"));
 	}
 }

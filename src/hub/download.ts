@@ -32,11 +32,15 @@ export interface DownloadProgress {
 export interface DownloadOptions {
 	signal?: AbortSignal | undefined;
 	onProgress?: ((progress: DownloadProgress) => void) | undefined;
+	/** counts these files beside others, instead of `onProgress` */
+	tally?: FetchTally | undefined;
+	/** called with each file once it is in the cache, whether it was fetched or not; its failure ends all */
+	onStored?: ((file: RemoteFile) => Promise<void>) | undefined;
 }
 
 /**
- * Bring files into the cache, each checked by its checksum. Small ones come first: they tell soon whether a
- * repository can be read at all.
+ * Bring files into the cache, each checked by its checksum, in their order. Small ones come first: they tell soon
+ * whether a repository can be read at all.
  *
  * @returns those that were there already
  * @throws {VerificationError} where a file has a wrong checksum, twice
@@ -45,14 +49,19 @@ export interface DownloadOptions {
 export async function downloadFiles(
 	settings: HubSettings,
 	files: readonly RemoteFile[],
-	{ signal, onProgress }: DownloadOptions = {},
+	{
+		signal,
+		onProgress,
+		tally = new FetchTally(files, onProgress),
+		onStored,
+	}: DownloadOptions = {},
 ): Promise<Set<RemoteFile>> {
-	const tally = new Tally(files, onProgress);
 	const cached = new Set<RemoteFile>();
 	for (const file of files)
 		if (await cacheOf(settings, file).holds(file)) {
 			cached.add(file);
 			tally.set(file, file.byteLength);
+			await onStored?.(file);
 		}
 	const missing = files
 		.filter((file) => !cached.has(file))
@@ -63,6 +72,7 @@ export async function downloadFiles(
 		if (await cache.holdsBlob(file)) await cache.link(file, false);
 		else await oneAtATime(cache, file, settings, tally, signal);
 		tally.set(file, file.byteLength);
+		await onStored?.(file);
 	});
 	return cached;
 }
@@ -78,7 +88,7 @@ async function oneAtATime(
 	cache: RepositoryCache,
 	file: RemoteFile,
 	settings: HubSettings,
-	tally: Tally,
+	tally: FetchTally,
 	signal: AbortSignal,
 ): Promise<void> {
 	const blob = cache.blob(file.oid);
@@ -101,7 +111,7 @@ async function storeBlob(
 	cache: RepositoryCache,
 	file: RemoteFile,
 	settings: HubSettings,
-	tally: Tally,
+	tally: FetchTally,
 	signal: AbortSignal,
 ): Promise<void> {
 	const partial = await PartialBlob.open(cache.blobs, file, signal);
@@ -167,8 +177,8 @@ async function makeRoom(
 		});
 }
 
-/** What of each file is there, and of all. */
-class Tally {
+/** What of each file is there, or has passed, and of all. */
+export class FetchTally {
 	private readonly done = new Map<RemoteFile, number>();
 	private readonly totalBytes: number;
 	private readonly onProgress: DownloadOptions["onProgress"];

@@ -1,14 +1,12 @@
 import { NetworkError, UsageError } from "../errors.ts";
 import { RepositoryCache } from "./cache.ts";
 import { type DownloadOptions, downloadFiles } from "./download.ts";
+import { HubRepository } from "./hub-repository.ts";
 import { describeSubject } from "./refusal.ts";
 import {
 	DEFAULT_REVISION,
-	listRemoteFiles,
 	parseRepository,
-	type RemoteFile,
 	type Repository,
-	resolveCommit,
 } from "./repository.ts";
 import {
 	type HubOptions,
@@ -54,15 +52,6 @@ export interface FetchedRepository {
  */
 export async function fetchRepository(
 	repo: string,
-	options: FetchRepositoryOptions,
-): Promise<FetchedRepository> {
-	const [fetched] = await fetchRepositories([repo], options);
-	return fetched as FetchedRepository;
-}
-
-/** The same for several, side by side: what is wrong with one is told before much of another was fetched. */
-export async function fetchRepositories(
-	repos: readonly string[],
 	{
 		choose,
 		sought = [],
@@ -70,26 +59,32 @@ export async function fetchRepositories(
 		onProgress,
 		...options
 	}: FetchRepositoryOptions,
-): Promise<FetchedRepository[]> {
-	const repositories = repos.map(parse);
+): Promise<FetchedRepository> {
+	const repository = parse(repo);
 	const settings = await readHubSettings(options);
-	if (settings.offline) {
-		const taken: FetchedRepository[] = [];
-		for (const repository of repositories)
-			taken.push(await takeCached(settings, repository, choose));
-		return taken;
-	}
-	const found: Found[] = [];
-	for (const repository of repositories)
-		found.push(await find(settings, repository, choose, signal));
-	const cached = await downloadFiles(
-		settings,
-		found.flatMap(({ files }) => files),
-		{ signal, onProgress },
+	if (settings.offline) return takeCached(settings, repository, choose);
+	const found = await HubRepository.open(settings, repository, signal);
+	const wanted = new Set(choose([...found.files.keys()]));
+	const files = [...found.files.values()].filter(({ path }) =>
+		wanted.has(path),
 	);
-	return Promise.all(
-		found.map((each) => finish(settings, each, cached, sought)),
-	);
+	if (files.length === 0)
+		throw new UsageError({
+			where: found.location,
+			what: "the repository holds no weights that can be read",
+			remedy: "Name the safetensors or torch model it was made from",
+		});
+	const cached = await downloadFiles(settings, files, { signal, onProgress });
+	await found.noteRevision(sought);
+	return {
+		...{ repository: found.name, commit: found.commit },
+		folder: found.snapshot,
+		files: files.map((file) => ({
+			...{ path: file.path, byteLength: file.byteLength },
+			sha256: file.isLfs ? file.oid : null,
+			wasCached: cached.has(file),
+		})),
+	};
 }
 
 function parse(repo: string): Repository {
@@ -103,57 +98,12 @@ function parse(repo: string): Repository {
 	return repository;
 }
 
-interface Found extends Repository {
-	commit: string;
-	/** all that it has */
-	paths: ReadonlySet<string>;
-	/** those that are wanted */
-	files: RemoteFile[];
-}
-
-async function find(
-	settings: HubSettings,
-	repository: Repository,
-	choose: FetchRepositoryOptions["choose"],
-	signal: AbortSignal | undefined,
-): Promise<Found> {
-	const { name } = repository;
-	const commit = await resolveCommit(settings, repository, signal);
-	const all = await listRemoteFiles(settings, name, commit, signal);
-	const paths = new Set(all.map((file) => file.path));
-	const wanted = new Set(choose([...paths]));
-	const files = all.filter((file) => wanted.has(file.path));
-	if (files.length > 0) return { ...repository, commit, paths, files };
-	throw new UsageError({
-		where: describeSubject({ repository: name, revision: commit }),
-		what: "the repository holds no weights that can be read",
-		remedy: "Name the safetensors or torch model it was made from",
-	});
-}
-
-/** Note which commit the revision is, once all of it is there: offline, it is then found whole. */
-async function finish(
-	settings: HubSettings,
-	{ name, revision, commit, paths, files }: Found,
-	cached: ReadonlySet<RemoteFile>,
-	sought: readonly string[],
-): Promise<FetchedRepository> {
-	const cache = new RepositoryCache(settings, name);
-	const missing = sought.filter((each) => !paths.has(each));
-	await cache.writeMissing(commit, missing);
-	await cache.writeRevision(revision ?? DEFAULT_REVISION, commit);
-	return {
-		...{ repository: name, commit, folder: cache.snapshot(commit) },
-		files: files.map((file) => ({
-			...{ path: file.path, byteLength: file.byteLength },
-			sha256: file.isLfs ? file.oid : null,
-			wasCached: cached.has(file),
-		})),
-	};
-}
-
-/** @throws {NetworkError} where the cache does not hold it */
-async function takeCached(
+/**
+ * What the cache holds of a repository.
+ *
+ * @throws {NetworkError} where that is nothing
+ */
+export async function takeCached(
 	settings: HubSettings,
 	{ name, revision }: Repository,
 	choose: FetchRepositoryOptions["choose"],

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Readable } from "node:stream";
 import { NetworkError, throwIfAborted } from "../errors.ts";
 import { describeUrl, isPrivateHost } from "./address.ts";
@@ -116,7 +117,9 @@ class Exchange {
 		this.settings = settings;
 		this.request = request;
 		this.url = url;
-		request.signal?.addEventListener("abort", this.abort);
+		if (!request.signal) return;
+		setMaxListeners(0, request.signal); // as many requests listen as are under way
+		request.signal.addEventListener("abort", this.abort);
 	}
 
 	async send(token: string | null): Promise<IncomingResponse> {

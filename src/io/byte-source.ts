@@ -1,5 +1,20 @@
 import type { CheckedRange } from "./checked-range.ts";
 
+/** A file that passes once, from its first byte to its last. What has passed can be read again, at a price. */
+export interface PassingFile {
+	/** Fill `into` as {@link ByteSource.read} does, whatever passes. */
+	readAgain(fileOffset: number, into: Uint8Array): Promise<void>;
+	/**
+	 * Let the rest pass.
+	 *
+	 * @returns its SHA-256, in hex, once its checksum is the one that was published
+	 * @throws {VerificationError} where it is another
+	 */
+	finish(): Promise<string>;
+	/** The same where it is known to be right: then it need not pass, if what was published tells its SHA-256. */
+	trust(): Promise<string>;
+}
+
 /** A file, wherever it is: all reading goes through this. */
 export interface ByteSource {
 	/** of the file itself, which is what its checksum is of */
@@ -8,6 +23,14 @@ export interface ByteSource {
 	readonly readableLength?: number;
 	/** stretches of the file whose CRC-32 it tells, in their order, none over another */
 	readonly checkedRanges?: readonly CheckedRange[];
+	/** of a file that is stored nowhere: best read in the order of its bytes */
+	readonly passing?: PassingFile | undefined;
+	/**
+	 * Of a file that is still on its way: resolves once it is here, and is to be awaited before it is read in earnest.
+	 *
+	 * @throws whatever kept it from coming
+	 */
+	ready?(): Promise<void>;
 	/**
 	 * Fill `into` with the bytes from `fileOffset` on: wholly, or throw.
 	 *

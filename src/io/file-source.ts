@@ -5,17 +5,18 @@ import type { ByteSource } from "./byte-source.ts";
 import { type DirectIo, isCached, isLocalDisk, OpenFile } from "./direct-io.ts";
 import { toLocalIoError } from "./system-error.ts";
 
-/** A local file, open for reading, that can say whether it is still the file that was opened. */
+/** A file, open for reading, that can say whether it is still the file that was opened. */
 export interface FileSource extends ByteSource {
+	/** of a file that is elsewhere, what to call it in messages */
 	readonly path: string;
 	/** tells it from any other file of its machine, and from itself after a change */
 	readonly identity: string;
-	/**
-	 * Choose how the file is read from now on; by evidence where `auto`.
-	 *
-	 * @returns true where it bypasses the page cache
-	 */
-	chooseReading(directIo: DirectIo): Promise<boolean>;
+	/** what its content is called, where that is known without reading: its SHA-256, or the id of a git blob */
+	readonly contentId?: string | undefined;
+	/** whether it is read past the page cache */
+	readonly isDirect: boolean;
+	/** Choose how the file is read from now on; by evidence where `auto`. */
+	chooseReading(directIo: DirectIo): Promise<void>;
 	/** @throws {SourceChangedError} where size, times or identity are not those at opening */
 	checkUnchanged(): Promise<void>;
 	close(): Promise<void>;
@@ -24,10 +25,14 @@ export interface FileSource extends ByteSource {
 /**
  * Open a regular file; symbolic links are followed, as in a Hub cache. Must be closed.
  *
+ * @param contentId  what its content is called, where that is known
  * @throws {FormatError} where it is a folder, pipe or device
  * @throws {LocalIoError}
  */
-export async function openFileSource(path: string): Promise<FileSource> {
+export async function openFileSource(
+	path: string,
+	contentId?: string,
+): Promise<FileSource> {
 	let handle: FileHandle | undefined;
 	try {
 		// Non-blocking, so that opening a pipe nobody writes to does not hang.
@@ -35,7 +40,7 @@ export async function openFileSource(path: string): Promise<FileSource> {
 		const identity = await identify(handle);
 		if (!identity.isFile)
 			throw new FormatError({ where: path, what: "not a regular file" });
-		return new LocalFileSource(path, handle, identity);
+		return new LocalFileSource(path, contentId, handle, identity);
 	} catch (error) {
 		await handle?.close();
 		throw toLocalIoError(error, path, "opening");
@@ -65,20 +70,31 @@ async function identify(handle: FileHandle): Promise<Identity> {
 
 class LocalFileSource implements FileSource {
 	readonly path: string;
+	readonly contentId: string | undefined;
 	readonly byteLength: number;
-	private readonly file: OpenFile;
 	readonly identity: string;
+	private readonly file: OpenFile;
 	private readonly device: bigint;
 
-	constructor(path: string, handle: FileHandle, identity: Identity) {
+	constructor(
+		path: string,
+		contentId: string | undefined,
+		handle: FileHandle,
+		identity: Identity,
+	) {
 		this.path = path;
+		this.contentId = contentId;
 		this.file = new OpenFile(handle);
 		this.identity = identity.text;
 		this.device = identity.device;
 		this.byteLength = identity.byteLength;
 	}
 
-	async chooseReading(directIo: DirectIo): Promise<boolean> {
+	get isDirect(): boolean {
+		return this.file.isDirect;
+	}
+
+	async chooseReading(directIo: DirectIo): Promise<void> {
 		const { path, file } = this;
 		const wanted =
 			directIo === "on" ||
@@ -86,7 +102,6 @@ class LocalFileSource implements FileSource {
 				(await isLocalDisk(path)) &&
 				!isCached(file.buffered, this.byteLength));
 		if (wanted) await file.bypassCache(path, READ_FLAGS);
-		return file.isDirect;
 	}
 
 	async read(fileOffset: number, into: Uint8Array): Promise<void> {

@@ -33,7 +33,7 @@ export const ROUND: Record<FloatDtype, (value: number) => number> = {
 };
 
 /** Normally distributed numbers, the same for the same seed: Box and Muller's, of a linear congruence. */
-function gaussian(seed: number): () => number {
+export function gaussian(seed: number): () => number {
 	let state = seed >>> 0;
 	const uniform = () => {
 		state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

@@ -115,7 +115,9 @@ describe("merge from two repositories", () => {
 		expect((await run("verify", remote.out)).exitCode).toBe(0);
 	});
 
-	test("cases 175, 189, 190, 195: survives a bad day of the network", async () => {
+	test("cases 175, 189, 190, 195: survives a bad day of the network", {
+		timeout: 60_000,
+	}, async () => {
 		const hub = await modelHub();
 		hub.fail(/\/tree\//, { kind: "rate-limited", retryAfter: "0" });
 		hub.fail(STORE, { kind: "reset", afterBytes: 700 }, 2);

@@ -119,7 +119,8 @@ function memoryFile(bytes: Buffer): FileSource {
 				throw new RangeError(`a read of ${into.length} at ${fileOffset}`);
 			bytes.copy(into, 0, fileOffset);
 		},
-		chooseReading: async () => false,
+		isDirect: false,
+		chooseReading: async () => {},
 		checkUnchanged: async () => {},
 		close: async () => {},
 	};

@@ -62,6 +62,10 @@ export interface LocalHub {
 	commit(repo: string, files: Files): Promise<string>;
 	/** From now on no signed address that was given out is good any more. */
 	expireUrls(): void;
+	/** Cut every connection, and go on. */
+	cut(): void;
+	/** How many bytes of files in LFS were asked for by ranges, of those whose address fits; default all. */
+	requestedBytes(pattern?: RegExp): number;
 	/**
 	 * Cut every connection and stop.
 	 *
@@ -125,6 +129,21 @@ class Hub implements LocalHub {
 
 	expireUrls(): void {
 		this.urls.expireAll();
+	}
+
+	requestedBytes(pattern = /./): number {
+		return this.requests
+			.filter(({ origin, url }) => origin === "cdn" && pattern.test(url))
+			.map(({ headers }) => /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? ""))
+			.reduce(
+				(sum, range) =>
+					sum + (range ? Number(range[2]) - Number(range[1]) + 1 : 0),
+				0,
+			);
+	}
+
+	cut(): void {
+		for (const server of this.servers) server.closeAllConnections();
 	}
 
 	async close(): Promise<void> {

@@ -4,7 +4,6 @@ import {
 	NetworkError,
 	SourceChangedError,
 } from "../../src/errors.ts";
-import { openHubSource } from "../../src/hub/hub-source.ts";
 import { readRange } from "../../src/hub/read-range.ts";
 import type { Fault } from "./faults.ts";
 import type { LocalHubOptions } from "./local-hub.ts";
@@ -342,26 +341,4 @@ test("case 202: a file that is too long for plain HTTP says what to do", async (
 	const { message } = await readOf(50_000_000_000);
 	expect(message).toContain("refused (400)");
 	expect(message).not.toContain("Xet");
-});
-
-describe("a remote file as a source of bytes", () => {
-	test("reads what is asked for, and no more", async () => {
-		const { settings, file, asked } = await open();
-		const source = openHubSource(settings, file);
-		expect(source.byteLength).toBe(SIZE);
-		const into = new Uint8Array(8);
-		await source.read(0, into);
-		expect(into).toEqual(WEIGHTS.subarray(0, 8));
-		await source.read(SIZE - 8, into);
-		expect(into).toEqual(WEIGHTS.subarray(SIZE - 8));
-		expect(asked()).toEqual(["bytes=0-7", `bytes=${SIZE - 8}-${SIZE - 1}`]);
-	});
-
-	test("beyond its end there is nothing", async () => {
-		const { settings, file } = await open();
-		const source = openHubSource(settings, file);
-		await expect(
-			source.read(SIZE - 4, new Uint8Array(8)),
-		).rejects.toBeInstanceOf(SourceChangedError);
-	});
 });

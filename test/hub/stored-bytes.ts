@@ -10,8 +10,8 @@ export interface StoredBytes {
 	read(begin: number, end: number): AsyncIterable<Uint8Array>;
 }
 
-/** What a file holds: bytes, text in UTF-8, or a file of this disk, read when it is asked for. */
-export type Content = Uint8Array | string | { onDisk: string };
+/** What a file holds: bytes, text in UTF-8, a file of this disk, read when it is asked for, or whatever reads so. */
+export type Content = Uint8Array | string | { onDisk: string } | StoredBytes;
 /** The files of a repository, by their paths with `/`. */
 export type Files = Record<string, Content>;
 
@@ -35,6 +35,7 @@ export function bytesOf(content: Uint8Array | string): StoredBytes {
 export async function openContent(content: Content): Promise<StoredBytes> {
 	if (typeof content === "string" || content instanceof Uint8Array)
 		return bytesOf(content);
+	if ("read" in content) return content;
 	const { onDisk } = content;
 	return {
 		byteLength: (await stat(onDisk)).size,

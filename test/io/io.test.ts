@@ -73,7 +73,8 @@ describe("a file source", () => {
 			const file = path.join(await scratchFolder(), "f");
 			await writeFile(file, BYTES.subarray(0, ODD_LENGTH));
 			const source = await openFileSource(file);
-			const direct = await source.chooseReading(directIo);
+			await source.chooseReading(directIo);
+			const { isDirect: direct } = source;
 			if (directIo === "off") expect(direct).toBe(false);
 			if (directIo === "on" && DIRECT_HERE) expect(direct).toBe(true);
 			const memory = alignedBytes(2 ** 21);

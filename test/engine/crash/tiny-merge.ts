@@ -75,6 +75,8 @@ export async function openTinyMerge(folder: string): Promise<TinyMerge> {
 		),
 		openSideFile: async (from, fileName) => source(from, fileName),
 		withOrigin: (file) => file,
+		diskNeeds: [],
+		bring: async () => {},
 	};
 	const engine = openSmallEngine();
 	return {
@@ -153,11 +155,12 @@ export async function writeModel(
 function memorySource(name: string, bytes: Uint8Array): FileSource {
 	return {
 		...{ path: name, byteLength: bytes.length, identity: "1" },
+		isDirect: false,
 		read: async (at, into) => {
 			if (at + into.length > bytes.length) throw new RangeError(name);
 			into.set(bytes.subarray(at, at + into.length));
 		},
-		chooseReading: async () => false,
+		chooseReading: async () => {},
 		checkUnchanged: async () => {},
 		close: async () => {},
 	};
