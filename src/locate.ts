@@ -23,6 +23,9 @@ export interface Located {
 	origin: FetchedRepository | null;
 }
 
+/** Of all paths in a repository, those to bring from there. */
+export type Choice = (paths: readonly string[]) => readonly string[];
+
 /**
  * Find inputs: paths are what they are, repositories of the Hub (`org/name[@revision]`) are brought into its cache.
  * A path that exists is never taken for a repository.
@@ -30,6 +33,7 @@ export interface Located {
 export async function locateInputs(
 	locations: readonly string[],
 	{ hub, onFetch: onProgress, signal }: FetchChoices,
+	choose: Choice = neededFiles,
 ): Promise<Located[]> {
 	const isRemote = await Promise.all(locations.map(isRepository));
 	const repos = locations.filter((_, i) => isRemote[i]);
@@ -37,7 +41,7 @@ export async function locateInputs(
 		repos.length === 0
 			? []
 			: await fetchRepositories(repos, {
-					...{ ...hub, choose: neededFiles, onProgress, signal },
+					...{ ...hub, choose, onProgress, signal },
 				});
 	return locations.map((path, i) => {
 		const origin = isRemote[i] ? (fetched.shift() ?? null) : null;

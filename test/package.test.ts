@@ -13,6 +13,7 @@ const readJson = async (file: string) =>
 test("the public API is what it was", () => {
 	expect(Object.keys(api).sort()).toEqual([
 		"BYTE_SCHEMES",
+		"CHECKSUM_ALGORITHMS",
 		"CONVENTIONS",
 		"DIRECT_IO",
 		"FLOAT_DTYPES",
@@ -29,6 +30,7 @@ test("the public API is what it was", () => {
 		"UsageError",
 		"VERSION",
 		"VerificationError",
+		"compare",
 		"describeConvention",
 		"doctor",
 		"fetch",
@@ -39,6 +41,7 @@ test("the public API is what it was", () => {
 		"plan",
 		"printable",
 		"sumsOf",
+		"toldName",
 		"verify",
 	]);
 });

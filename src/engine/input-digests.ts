@@ -56,7 +56,8 @@ export class InputDigests {
 				): Stretch => ({
 					...{ input, shard, end, hashed: begin },
 					digest: engine.openDigest({
-						...{ sha256: inputSums, checkedRanges, begin },
+						algorithm: inputSums ? "sha256" : null,
+						...{ checkedRanges, begin },
 					}),
 				});
 				return inputSums
