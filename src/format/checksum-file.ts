@@ -130,7 +130,7 @@ function refuseOtherAlgorithm(
 	);
 	throw new FormatError({
 		where,
-		what: `not a ${title} checksum`,
+		what: `another checksum than ${title}`,
 		expected: `${hexDigits} hexadecimal digits`,
 		found,
 		remedy: other
