@@ -1,36 +1,9 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { type CompareReport, compare } from "../../src/index.ts";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
-
-type Tensor = [dtype: string, shape: number[], bytes: Uint8Array];
-
-async function writeModel(tensors: Record<string, Tensor>): Promise<string> {
-	let at = 0;
-	const entries = Object.entries(tensors).map(
-		([name, [dtype, shape, bytes]]) => {
-			const data_offsets = [at, at + bytes.length];
-			at += bytes.length;
-			return [name, { dtype, shape, data_offsets }];
-		},
-	);
-	// An odd length, so that nothing in the file lies at an even address.
-	const json = JSON.stringify(Object.fromEntries(entries));
-	const text = json + " ".repeat((json.length + 1) % 2);
-	const head = Buffer.alloc(8);
-	head.writeBigUInt64LE(BigInt(text.length));
-	const parts = Object.values(tensors).map(([, , bytes]) => bytes);
-	const file = path.join(await scratchFolder(), "model.safetensors");
-	await writeFile(file, Buffer.concat([head, Buffer.from(text), ...parts]));
-	return file;
-}
-
-const f16 = (...patterns: number[]): Tensor => [
-	"F16",
-	[patterns.length],
-	new Uint8Array(Uint16Array.from(patterns).buffer),
-];
+import { FIXTURES, run } from "./run.ts";
+import { f16, writeModel } from "./write-model.ts";
 
 describe("compare", () => {
 	test("counts elements that differ, and how far they are apart", async () => {

@@ -18,7 +18,19 @@ function elementsOf(dtype: Dtype, bytes: Uint8Array): string[] {
 	return all.match(new RegExp(`.{${DTYPES[dtype].bits}}`, "g")) ?? [];
 }
 
-test.each(Object.keys(DTYPES) as Dtype[])(
+/** One of each way to count. */
+const KINDS: Dtype[] = [
+	"F4",
+	"F6_E2M3",
+	"I8",
+	"F16",
+	"BF16",
+	"F32",
+	"F64",
+	"C64",
+];
+
+test.each(KINDS)(
 	"elements of %s that differ are counted, wherever they lie",
 	(dtype) => {
 		const place = fc.record({
@@ -34,7 +46,7 @@ test.each(Object.keys(DTYPES) as Dtype[])(
 				const expected = elementsOf(dtype, a).filter((x, i) => x !== ofB[i]);
 				expect(count(dtype, a, b).elements).toBe(expected.length);
 			}),
-			{ numRuns: 10 },
+			{ numRuns: 5 },
 		);
 	},
 );
