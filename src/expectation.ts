@@ -12,6 +12,7 @@ import {
 	parseChecksumFile,
 } from "./format/checksum-file.ts";
 import type { FetchedRepository } from "./hub/fetch-repository.ts";
+import type { WrittenFile } from "./io/output-file.ts";
 import { readWhole } from "./io/read-whole.ts";
 import { systemErrorCode } from "./io/system-error.ts";
 
@@ -56,6 +57,22 @@ export async function readExpectation(
 	const checksum = createHash("sha256").update(bytes).digest("hex");
 	entries.push({ name: MANIFEST_FILE_NAME, checksum });
 	return { from: file, algorithm, entries, problems: [], warnings: [] };
+}
+
+/**
+ * The same where nothing must be wrong with the list, because much work depends on it.
+ *
+ * @throws {VerificationError} for malformed lines too
+ */
+export async function readSoundExpectation(file: string): Promise<Expectation> {
+	const expectation = await readExpectation(file);
+	const [problem] = expectation.problems;
+	if (problem === undefined) return expectation;
+	throw new VerificationError({
+		where: file,
+		what: `a list that cannot be trusted: ${problem}`,
+		remedy: "Get the file again",
+	});
 }
 
 /**
@@ -195,4 +212,37 @@ export async function isSameFile(a: string, b: string): Promise<boolean> {
 		[a, b].map((file) => realpath(file).catch(() => null)),
 	);
 	return x !== null && x === y;
+}
+
+/**
+ * Compare what a merge has written with what is expected of it. Nothing is expected of its manifest, which
+ * tells the version of the tool.
+ *
+ * @throws {VerificationError} that names every file that differs
+ */
+export function checkOutputs(
+	outputs: readonly WrittenFile[],
+	{ entries, from }: Expectation,
+	out: string,
+): void {
+	const expected = new Map(entries.map((e) => [e.name, e.checksum]));
+	expected.delete(MANIFEST_FILE_NAME);
+	const differences: string[] = [];
+	for (const { fileName, sha256 } of outputs) {
+		const checksum = expected.get(fileName);
+		expected.delete(fileName);
+		if (checksum === undefined) differences.push(`${fileName}: not expected`);
+		else if (checksum !== sha256)
+			differences.push(`${fileName}: expected ${checksum}, found ${sha256}`);
+	}
+	for (const name of expected.keys())
+		differences.push(`${name}: expected, and not made`);
+	if (differences.length > 0)
+		throw new VerificationError({
+			where: out,
+			what: `not what ${from} expects, so nothing was published`,
+			found: `${differences.length} files that differ`,
+			remedy: "Are both inputs the right ones, and the convention?",
+			details: differences,
+		});
 }

@@ -5,10 +5,16 @@ import {
 	type PublishReport,
 	publishPlan,
 } from "./engine/publish.ts";
+import { checkOutputs, readSoundExpectation } from "./expectation.ts";
 import { anyRemote } from "./locate.ts";
 import { type PlanInputs, withPlan } from "./plan.ts";
 
-export interface MergeOptions extends PlanInputs, PublishOptions {}
+export interface MergeOptions
+	extends PlanInputs,
+		Omit<PublishOptions, "checkOutputs"> {
+	/** a file of checksums, or the manifest of another merge, that all outputs must match but the manifest */
+	expect?: string | undefined;
+}
 
 export interface MergeReport extends PublishReport {}
 
@@ -18,13 +24,19 @@ export interface MergeReport extends PublishReport {}
  * @throws {MergeDeltaError} of the kind that says how to react; nothing is published then
  */
 export async function merge(options: MergeOptions): Promise<MergeReport> {
-	const { base, delta, out } = options;
+	const { base, delta, out, expect } = options;
+	const expected =
+		expect === undefined ? null : await readSoundExpectation(expect);
 	// Before gigabytes are fetched; an output that is wrong for these inputs is found below.
 	if (await anyRemote([base, delta])) {
 		decideEngineOptions(options);
 		await preflight(out, [], 0);
 	}
 	return withPlan(options, ({ plan, warnings }, opened) =>
-		publishPlan(plan, opened, warnings, options),
+		publishPlan(plan, opened, warnings, {
+			...options,
+			checkOutputs: (outputs) =>
+				expected && checkOutputs(outputs, expected, out),
+		}),
 	);
 }

@@ -96,10 +96,13 @@ function build(run: Run, signal: AbortSignal): Argv {
 			["merge", "$0"],
 			"merge base and delta into a new folder",
 			(y) =>
-				outputOptions(inputOptions(y)).option("out", {
-					...OUT,
-					alias: "target-model-path",
-				}),
+				outputOptions(inputOptions(y))
+					.option("out", { ...OUT, alias: "target-model-path" })
+					.option("expect", {
+						type: "string",
+						requiresArg: true,
+						describe: "checksums that the output must match",
+					}),
 			(args) =>
 				run((terminal) =>
 					mergeCommand({ ...args, changes: changesOf(args) }, terminal, signal),

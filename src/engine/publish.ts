@@ -43,6 +43,8 @@ export interface PublishOptions extends EngineChoices {
 	allowNonFinite?: boolean | undefined;
 	/** also take the checksums of the weights that are read, for the manifest; default true */
 	inputSums?: boolean | undefined;
+	/** called with all files but manifest and checksums before they are published; it may throw */
+	checkOutputs?: ((outputs: readonly WrittenFile[]) => void) | undefined;
 	onProgress?: ((progress: Progress) => void) | undefined;
 	/** called with each warning as soon as it is known */
 	onWarning?: ((warning: string) => void) | undefined;
@@ -148,6 +150,7 @@ async function write(
 		read.push({ from, ...copied.read });
 		outputs.push(copied.written);
 	}
+	options.checkOutputs?.(outputs);
 	const inputs = read.map(withOrigin);
 	const manifest = createManifest(
 		...([plan, inputs, outputs, nonFinite, unrestored] as const),
