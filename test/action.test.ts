@@ -26,6 +26,7 @@ interface Step {
 	run?: string;
 	shell?: string;
 	env?: Record<string, string>;
+	with?: Record<string, string>;
 }
 interface Action {
 	inputs: Record<string, { required?: boolean; default?: string }>;
@@ -211,4 +212,21 @@ describe.skipIf(process.platform === "win32")("the action", () => {
 		for (const line of lines) expect(line).toMatch(/^( {4}|$)/);
 		expect(status).toBe(1);
 	});
+});
+
+test("the README's workflows can be read, and give the action inputs that it has", async () => {
+	const readme = await readFile(
+		path.join(FOLDER, "..", "..", "..", "README.md"),
+		"utf8",
+	);
+	const blocks = [...readme.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)];
+	expect(blocks).toHaveLength(2);
+	for (const [, text = ""] of blocks) {
+		const { jobs } = parse(text);
+		const [job] = Object.values(jobs) as { steps: Step[] }[];
+		for (const { uses = "", with: inputs = {} } of job?.steps ?? [])
+			if (uses.includes("merge-delta"))
+				for (const name of Object.keys(inputs))
+					expect(Object.keys(action.inputs)).toContain(name);
+	}
 });
