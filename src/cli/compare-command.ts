@@ -47,14 +47,13 @@ function tableOf(report: CompareReport, terminal: Terminal): string[] {
 	const { different, otherType, onlyInA, onlyInB } = report;
 	const count = (value: number) => value.toLocaleString("en");
 	const rows = different.map((row) => [
-		...[count(row.different), "of", count(row.elements)],
+		...[count(row.different), shareOf(row.different, row.elements)],
 		row.maxUlp === null ? "" : count(row.maxUlp),
-		...[row.dtype, printable(row.tensor)],
+		printable(row.tensor),
 	]);
-	const heads = ["different", "", "elements", "ulp", "dtype", "tensor"];
 	const [head = "", ...lines] = formatTable(
-		rows.length > 0 ? [heads, ...rows] : [],
-		new Set([0, 2, 3]),
+		rows.length > 0 ? [["different", "share", "ulp", "tensor"], ...rows] : [],
+		new Set([0, 1, 2]),
 	);
 	const type = (t: { dtype: string; shape: readonly number[] }) =>
 		`${t.dtype} ${formatShape(t.shape)}`;
@@ -73,17 +72,22 @@ function tableOf(report: CompareReport, terminal: Terminal): string[] {
 	];
 }
 
+/** In percent: 0 and 100 are what they say. */
+function shareOf(part: number, all: number): string {
+	const percent = (100 * part) / all;
+	if (part > 0 && percent < 0.1) return "< 0.1 %";
+	if (part < all && percent > 99.9) return "> 99.9 %";
+	return `${percent.toFixed(part === all ? 0 : 1)} %`;
+}
+
 function summarise(report: CompareReport, terminal: Terminal): string {
 	const { same, different, otherType, onlyInA, onlyInB, totals } = report;
-	const compared = `${plural(totals.tensors, "tensor")}, ${plural(totals.elements, "element")}`;
-	if (same) return `${terminal.paint("green", "same")} ${compared}`;
+	const elements = plural(totals.elements, "element");
+	const tensors = plural(totals.tensors, "tensor");
+	if (same) return `${terminal.paint("green", "same")} ${tensors}, ${elements}`;
+	const count = (value: number) => value.toLocaleString("en");
 	const found = [
-		`${different.length.toLocaleString("en")} of ${compared}`,
-		...(totals.different > 0
-			? [
-					`${plural(totals.different, "element")} differ${totals.different === 1 ? "s" : ""}, by ${totals.maxUlp.toLocaleString("en")} ulp at most`,
-				]
-			: []),
+		`${count(different.length)} of ${tensors}, ${count(totals.different)} of ${elements}, by at most ${count(totals.maxUlp)} ulp`,
 		...(otherType.length > 0 ? [`${otherType.length} of another type`] : []),
 		...(onlyInA.length > 0 ? [`${onlyInA.length} only in A`] : []),
 		...(onlyInB.length > 0 ? [`${onlyInB.length} only in B`] : []),

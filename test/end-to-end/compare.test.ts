@@ -3,7 +3,7 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { type CompareReport, compare } from "../../src/index.ts";
 import { FIXTURES, run } from "./run.ts";
-import { f16, writeModel } from "./write-model.ts";
+import { f16, type Tensor, writeModel } from "./write-model.ts";
 
 describe("compare", () => {
 	test("counts elements that differ, and how far they are apart", async () => {
@@ -35,13 +35,44 @@ describe("compare", () => {
 		const { exitCode, stdout } = await run("compare", a, b);
 		expect(stdout).toBe(
 			[
-				"different      elements  ulp  dtype  tensor",
-				"        3  of         4    4  F16    far",
-				"        1  of         2       I32    ints",
-				"different 2 of 3 tensors, 9 elements; 4 elements differ, by 4 ulp at most\n",
+				"different   share  ulp  tensor",
+				"        3  75.0 %    4  far",
+				"        1  50.0 %       ints",
+				"different 2 of 3 tensors, 4 of 9 elements, by at most 4 ulp\n",
 			].join("\n"),
 		);
 		expect(exitCode).toBe(1);
+	});
+
+	test("no share is rounded to all or nothing", async () => {
+		const count = 10_000;
+		const zeros = new Uint8Array(count);
+		const ones = Uint8Array.from(zeros).fill(1);
+		const tensor = (bytes: Uint8Array): Tensor => ["U8", [count], bytes];
+		const spoilt = (bytes: Uint8Array) =>
+			tensor(Uint8Array.from(bytes).fill(7, 0, 1));
+		const a = await writeModel({
+			...{ all: tensor(zeros), most: tensor(zeros), few: tensor(zeros) },
+		});
+		const b = await writeModel({
+			...{ all: tensor(ones), few: spoilt(zeros) },
+			most: tensor(Uint8Array.from(ones).fill(0, 0, 1)),
+		});
+		const { stdout } = await run("compare", a, b);
+		expect(stdout).toMatch(/^ +10,000 +100 % +all$/m);
+		expect(stdout).toMatch(/^ +1 +< 0\.1 % +few$/m);
+		expect(stdout).toMatch(/^ +9,999 +> 99\.9 % +most$/m);
+	});
+
+	test("a table of common names is 80 columns wide at most", async () => {
+		const name = "model.layers.31.post_attention_layernorm.weight";
+		const [a, b] = [f16(0x7fff), f16(0xffff)];
+		const { stdout } = await run(
+			...["compare", await writeModel({ [name]: a })],
+			await writeModel({ [name]: b }),
+		);
+		for (const line of stdout.split("\n"))
+			expect(line.length).toBeLessThanOrEqual(80);
 	});
 
 	test("names what one side lacks, and what is of another type", async () => {
@@ -58,7 +89,7 @@ describe("compare", () => {
 				"type: F16 [1] in A, BF16 [1] in B",
 				"only in A: a F16 [1]",
 				"only in B: b F16 [1]",
-				"different 0 of 0 tensors, 0 elements; 2 of another type; 1 only in A; 1 only in B\n",
+				"different 0 of 0 tensors, 0 of 0 elements, by at most 0 ulp; 2 of another type; 1 only in A; 1 only in B\n",
 			].join("\n"),
 		);
 		expect(exitCode).toBe(1);
