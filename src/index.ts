@@ -66,10 +66,9 @@ export { FLOAT_DTYPES, type FloatDtype } from "./tensor/dtype.ts";
 export { formatShape } from "./tensor/tensor.ts";
 export type { VerifiedTensor } from "./tensor-list.ts";
 export {
-	type VerifiedFile,
-	type VerifiedStatus,
 	type VerifyOptions,
 	type VerifyReport,
 	verify,
 } from "./verify.ts";
+export type { VerifiedFile } from "./verify-files.ts";
 export { VERSION } from "./version.ts";

@@ -3,19 +3,8 @@ import path from "node:path";
 import { listFiles } from "./checkpoint/list-files.ts";
 import { neededFiles } from "./checkpoint/needed-files.ts";
 import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
-import { digestFile } from "./engine/digest-stretch.ts";
-import {
-	type Engine,
-	type ReadingChoices,
-	withReadingEngine,
-} from "./engine/engine.ts";
-import { inTurn } from "./engine/in-turn.ts";
-import {
-	FormatError,
-	LocalIoError,
-	MergeDeltaError,
-	UsageError,
-} from "./errors.ts";
+import type { ReadingChoices } from "./engine/engine.ts";
+import { MergeDeltaError, UsageError } from "./errors.ts";
 import {
 	type Expectation,
 	findContradictions,
@@ -28,17 +17,15 @@ import {
 	CHECKSUM_ALGORITHMS,
 	CHECKSUM_FILE_NAME,
 	type ChecksumAlgorithm,
-	type ChecksumEntry,
 } from "./format/checksum-file.ts";
 import { INDEX_FILE_NAME } from "./format/shard-index.ts";
-import { openFileSource } from "./io/file-source.ts";
-import { systemErrorCode } from "./io/system-error.ts";
 import { type FetchChoices, type Located, locateInputs } from "./locate.ts";
 import {
 	readTensorList,
 	type VerifiedTensor,
 	verifyTensors,
 } from "./tensor-list.ts";
+import { type VerifiedFile, verifyFiles } from "./verify-files.ts";
 
 export interface VerifyOptions extends ReadingChoices, FetchChoices {
 	/**
@@ -56,16 +43,6 @@ export interface VerifyOptions extends ReadingChoices, FetchChoices {
 	onFile?: ((file: VerifiedFile) => void) | undefined;
 	/** the same with each tensor */
 	onTensor?: ((tensor: VerifiedTensor) => void) | undefined;
-}
-
-/** `FAILED`: other bytes; `MISSING`: not there; `UNREADABLE`: there, but not to be read */
-export type VerifiedStatus = "OK" | "FAILED" | "MISSING" | "UNREADABLE";
-
-export interface VerifiedFile {
-	fileName: string;
-	status: VerifiedStatus;
-	expected: string;
-	found: string | null;
 }
 
 export interface VerifyReport {
@@ -86,8 +63,7 @@ export interface VerifyReport {
 	warnings: string[];
 }
 
-const SIGNATURE =
-	/(^|\/)model\.sig$|\.(sig|asc|minisig|sigstore|sigstore\.json)$/i;
+const SIGNATURE = /\.(sig|asc|minisig|sigstore(\.json)?)$/i;
 
 /**
  * Verify a model: every file against its checksum as `sha256sum -c --strict` does, no file that is not
@@ -161,7 +137,7 @@ async function verifyFolder(
 			: await ownExpectation(folder, options.algorithm));
 	const contradictions = await findContradictions(folder, present, expected);
 	report.expectedBy.push(expected.from);
-	report.files = await verifyFiles(folder, expected, options);
+	report.files = await verifyFiles(folder, expected, options, options.onFile);
 	report.uncheckedSignatures = present.filter((name) => SIGNATURE.test(name));
 	report.warnings.push(...expected.warnings);
 	report.problems.push(...expected.problems, ...contradictions);
@@ -176,75 +152,10 @@ async function filesOf({ path: folder, origin }: Located): Promise<string[]> {
 	if (stats?.isDirectory()) return listFiles(folder);
 	throw new UsageError({
 		where: folder,
-		what: "no such folder",
-		remedy: "Name the folder of a merged model",
+		what: stats === null ? "no such folder" : "not a folder",
+		remedy:
+			"Name the folder of a model; one weight file can be verified by --tensors",
 	});
-}
-
-/** Hash a few files at once, and tell of each in the order of the list. */
-async function verifyFiles(
-	folder: string,
-	{ entries, algorithm }: Expectation,
-	options: VerifyOptions,
-): Promise<VerifiedFile[]> {
-	const bytes = await totalBytes(folder, entries);
-	return withReadingEngine(options, bytes, (engine) =>
-		inTurn(
-			entries,
-			engine.crew.threads,
-			(entry) => verifyFile(engine, folder, entry, algorithm),
-			options.onFile,
-		),
-	);
-}
-
-async function totalBytes(
-	folder: string,
-	entries: readonly ChecksumEntry[],
-): Promise<number> {
-	let total = 0;
-	for (const { name } of entries)
-		total += await stat(path.join(folder, name)).then(
-			({ size }) => size,
-			() => 0, // told when it is opened
-		);
-	return total;
-}
-
-async function verifyFile(
-	engine: Engine,
-	folder: string,
-	{ name: fileName, checksum: expected }: ChecksumEntry,
-	algorithm: ChecksumAlgorithm,
-): Promise<VerifiedFile> {
-	try {
-		const file = path.join(folder, fileName);
-		const found = await hashFile(engine, file, algorithm);
-		const status = found === expected ? "OK" : "FAILED";
-		return { fileName, status, expected, found };
-	} catch (error) {
-		if (!(error instanceof LocalIoError || error instanceof FormatError))
-			throw error;
-		const missing = systemErrorCode(error.cause) === "ENOENT";
-		const status = missing ? "MISSING" : "UNREADABLE";
-		return { fileName, status, expected, found: null };
-	}
-}
-
-async function hashFile(
-	engine: Engine,
-	file: string,
-	algorithm: ChecksumAlgorithm,
-): Promise<string> {
-	const source = await openFileSource(file);
-	try {
-		await source.chooseReading(engine.options.directIo);
-		const checksum = await digestFile(engine, source, file, algorithm);
-		await source.checkUnchanged();
-		return checksum;
-	} finally {
-		await source.close();
-	}
 }
 
 /** What lies in the folder and is neither listed nor the list. */

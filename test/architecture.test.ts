@@ -58,6 +58,7 @@ const OPERATIONS = [
 	"make",
 	"plan",
 	"verify",
+	"verify-files",
 	"compare",
 	"expectation",
 	"tensor-list",

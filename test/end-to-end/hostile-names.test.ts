@@ -169,6 +169,21 @@ describe.skipIf(process.platform === "win32")(
 			}
 		});
 
+		test.each(MODES)("progress, a line for each file %s", async (_, flags) => {
+			const [base, delta] = [await scratchFolder(), await scratchFolder()];
+			const names = NAMES.map((name) => `${name}.bin`);
+			for (const folder of [base, delta])
+				for (const name of names) await writeFile(path.join(folder, name), "x");
+			const out = path.join(await scratchFolder(), "out");
+			const sides = ["--base", base, "--delta", delta, "--convention", "xor"];
+			const result = await run(...sides, "--out", out, ...flags);
+			expectHarmless(result, flags.includes("github"));
+			expect(result.exitCode).toBe(0);
+			expect(result.stderr.match(/^.*\(\d+ of \d+\)$/gm)).toHaveLength(
+				names.length,
+			);
+		});
+
 		test.each(MODES)("of the model itself, %s", async (_, flags) => {
 			const commands = (name: string) => [
 				["verify", name],

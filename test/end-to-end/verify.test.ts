@@ -371,6 +371,13 @@ describe("verify", () => {
 	});
 });
 
+test("a file is no folder → exit 2", async () => {
+	const file = path.join(await mergedModel(), SHARD);
+	const { exitCode, stderr } = await run("verify", file);
+	expect(stderr).toContain("not a folder. Name the folder of a model; one");
+	expect(exitCode).toBe(2);
+});
+
 test("a folder of torch files has checksums, and no structure that is claimed", async () => {
 	const folder = await scratchFolder();
 	await writeFile(path.join(folder, "pytorch_model.bin"), "weights");
