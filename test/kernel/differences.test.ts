@@ -76,6 +76,20 @@ test("distances are those of bit patterns in their order, whatever the alignment
 	}
 });
 
+test("an element of 6 bits counts once, wherever a run may end", () => {
+	const a = new Uint8Array(3 * 2 ** 14);
+	for (const end of [2 ** 12, 2 ** 13, 2 ** 14, 2 ** 15])
+		for (let byte = end - 2; byte <= end; byte++) {
+			const b = Uint8Array.from(a);
+			// Three bytes hold four elements, of which the inner two lie in two bytes each.
+			const first = byte % 3 === 0 ? 0b1100_0000 : 0b1111_0000;
+			if (byte % 3 === 2) continue;
+			b[byte] = first;
+			b[byte + 1] = byte % 3 === 0 ? 0b0000_1111 : 0b0000_0011;
+			expect(count("F6_E3M2", a, b).elements).toBe(1);
+		}
+});
+
 test("two lengths are a mistake", () => {
 	expect(() => count("F16", new Uint8Array(2), new Uint8Array(4))).toThrow(
 		RangeError,
