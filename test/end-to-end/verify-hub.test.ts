@@ -114,6 +114,9 @@ describe("a repository", () => {
 		await publishedModel();
 		const list = path.join(await scratchFolder(), "tensors.json");
 		const told = await run("inspect", REPO, "--digests", "--json");
+		// Of bytes that were checked: they were fetched first.
+		const blobs = path.join(cache, "models--org--merged", "blobs");
+		expect(await readdir(blobs)).not.toEqual([]);
 		const local = await run("inspect", out, "--digests", "--json");
 		const { tensors } = JSON.parse(told.stdout);
 		expect(tensors).toEqual(JSON.parse(local.stdout).tensors);
