@@ -1,5 +1,6 @@
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { openCheckpoint, openFolder } from "./checkpoint/open-checkpoint.ts";
+import type { ReadingChoices } from "./engine/engine.ts";
 import { openRemoteFolder } from "./hub/remote-folder.ts";
 import {
 	anyRemote,
@@ -9,6 +10,12 @@ import {
 } from "./locate.ts";
 import type { Dtype } from "./tensor/dtype.ts";
 import { elementCount } from "./tensor/tensor.ts";
+import { digestTensors } from "./tensor-list.ts";
+
+export interface InspectOptions extends FetchChoices, ReadingChoices {
+	/** take the SHA-256 of every tensor too, which reads all of the model */
+	digests?: boolean | undefined;
+}
 
 /** What a checkpoint holds, as its headers say. */
 export interface InspectReport {
@@ -21,6 +28,8 @@ export interface InspectReport {
 		shape: readonly number[];
 		byteLength: number;
 		fileName: string;
+		/** of its elements, row by row, where it was asked for */
+		sha256?: string;
 	}[];
 	dtypes: { dtype: Dtype; tensors: number; byteLength: number }[];
 	sideFiles: string[];
@@ -29,19 +38,22 @@ export interface InspectReport {
 }
 
 /**
- * List the tensors of a checkpoint. Reads headers only.
+ * List the tensors of a checkpoint. Reads headers only, unless `digests` are wanted.
  *
  * @param location  a folder with weights, one weight file, or a repository of the Hub, `org/name[@revision]`
  * @throws {FormatError} where it is malformed
  */
 export async function inspect(
 	location: string,
-	choices: FetchChoices = {},
+	options: InspectOptions = {},
 ): Promise<InspectReport> {
-	const checkpoint = await open(location, choices);
+	const checkpoint = await open(location, options);
 	try {
 		const { shards, tensors, sideFiles, warnings } = checkpoint;
 		const dtypes = new Map<Dtype, { tensors: number; byteLength: number }>();
+		const sums = options.digests
+			? await digestTensors(checkpoint, [...tensors.values()], options)
+			: [];
 		const totals = { tensors: 0, elements: 0, byteLength: 0 };
 		for (const { dtype, shape, byteLength } of tensors.values()) {
 			const sum = dtypes.get(dtype) ?? { tensors: 0, byteLength: 0 };
@@ -61,12 +73,10 @@ export async function inspect(
 			})),
 			tensors: Array.from(
 				tensors.values(),
-				({ name, dtype, shape, byteLength, shardIndex }) => ({
-					name,
-					dtype,
-					shape,
-					byteLength,
+				({ name, dtype, shape, byteLength, shardIndex }, i) => ({
+					...{ name, dtype, shape, byteLength },
 					fileName: shards[shardIndex]?.fileName ?? "",
+					...(sums[i] === undefined ? {} : { sha256: sums[i] }),
 				}),
 			),
 			dtypes: Array.from(dtypes, ([dtype, sum]) => ({ dtype, ...sum })),
@@ -82,15 +92,15 @@ export async function inspect(
 /** Of a model on the Hub, safetensors' headers are read where they are; torch's are spread over whole files. */
 async function open(
 	location: string,
-	choices: FetchChoices,
+	options: InspectOptions,
 ): Promise<Checkpoint> {
-	if (await anyRemote([location])) {
-		const { hub = {}, signal } = choices;
+	if (!options.digests && (await anyRemote([location]))) {
+		const { hub = {}, signal } = options;
 		const folder = await openRemoteFolder(location, hub, signal);
 		const names = (await folder?.list()) ?? [];
 		if (folder !== null && names.some((name) => name.endsWith(".safetensors")))
 			return openFolder(folder);
 	}
-	const [located] = await locateInputs([location], choices);
+	const [located] = await locateInputs([location], options);
 	return openCheckpoint((located as Located).path);
 }

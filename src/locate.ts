@@ -26,6 +26,9 @@ export interface Located {
 	origin: FetchedRepository | null;
 }
 
+/** Of all paths in a repository, those to bring from there. */
+export type Choice = (paths: readonly string[]) => readonly string[];
+
 /**
  * Find inputs: paths are what they are, repositories of the Hub (`org/name[@revision]`) are brought into its cache.
  * A path that exists is never taken for a repository.
@@ -33,6 +36,7 @@ export interface Located {
 export async function locateInputs(
 	locations: readonly string[],
 	{ hub, onFetch: onProgress, signal }: FetchChoices,
+	choose: Choice = neededFiles,
 ): Promise<Located[]> {
 	const isRemote = await Promise.all(locations.map(isRepository));
 	const repos = locations.filter((_, i) => isRemote[i]);
@@ -40,8 +44,8 @@ export async function locateInputs(
 		repos.length === 0
 			? []
 			: await fetchRepositories(repos, {
-					...{ ...hub, onProgress, signal },
-					...{ choose: neededFiles, sought: SOUGHT_FILES },
+					...{ ...hub, choose, onProgress, signal },
+					sought: SOUGHT_FILES,
 				});
 	return locations.map((path, i) => {
 		const origin = isRemote[i] ? (fetched.shift() ?? null) : null;
