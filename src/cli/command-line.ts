@@ -1,10 +1,11 @@
 import yargs, { type Argv } from "yargs";
 import { MergeDeltaError, UsageError, VERSION } from "../index.ts";
 import { cacheCommand, cacheVerifyCommand } from "./cache-command.ts";
+import { compareCommand, compareOptions } from "./compare-command.ts";
 import { conventionsCommand } from "./conventions-command.ts";
 import { doctorCommand } from "./doctor-command.ts";
 import { fetchCommand } from "./fetch-command.ts";
-import { inspectCommand } from "./inspect-command.ts";
+import { inspectCommand, inspectOptions } from "./inspect-command.ts";
 import { makeCommand, makeOptions } from "./make-command.ts";
 import { mergeCommand } from "./merge-command.ts";
 import {
@@ -21,7 +22,7 @@ import {
 import { planCommand } from "./plan-command.ts";
 import { stopOnSignals } from "./signals.ts";
 import { type Streams, Terminal } from "./terminal.ts";
-import { verifyCommand } from "./verify-command.ts";
+import { verifyCommand, verifyOptions } from "./verify-command.ts";
 
 const HELP_WIDTH = 80;
 const OUT = {
@@ -71,6 +72,7 @@ function optionsOf(args: readonly string[], streams: Streams) {
 		json: has("--json"),
 		quiet: has("--quiet") || has("-q"),
 		verbose: has("--verbose"),
+		annotations: wantsAnnotations(args),
 		color:
 			streams.stderr.isTTY === true &&
 			!process.env.NO_COLOR &&
@@ -85,6 +87,15 @@ function withWishes<
 	return { ...args, changes: changesOf(args), noStore: noStoreOf(args) };
 }
 
+/** As the flag says or, without it, as GitHub's runner tells that it is there. */
+function wantsAnnotations(args: readonly string[]): boolean {
+	const at = args.findIndex((arg) => /^--annotations(=|$)/.test(arg));
+	const value = args[at]?.split("=")[1] ?? args[at + 1];
+	return at < 0 || value === "auto"
+		? process.env.GITHUB_ACTIONS === "true"
+		: value === "github";
+}
+
 type Run = (command: (terminal: Terminal) => Promise<number>) => Promise<void>;
 
 function build(run: Run, signal: AbortSignal): Argv {
@@ -97,10 +108,13 @@ function build(run: Run, signal: AbortSignal): Argv {
 			["merge", "$0"],
 			"merge base and delta into a new folder",
 			(y) =>
-				outputOptions(inputOptions(y)).option("out", {
-					...OUT,
-					alias: "target-model-path",
-				}),
+				outputOptions(inputOptions(y))
+					.option("out", { ...OUT, alias: "target-model-path" })
+					.option("expect", {
+						type: "string",
+						requiresArg: true,
+						describe: "checksums that the output must match",
+					}),
 			(args) =>
 				run((terminal) => mergeCommand(withWishes(args), terminal, signal)),
 		)
@@ -130,14 +144,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 		.command(
 			"inspect <src>",
 			"list the tensors of a model",
-			(y) =>
-				hubOptions(y)
-					.positional("src", {
-						type: "string",
-						demandOption: true,
-						describe: "a folder, a weight file, or org/name[@revision]",
-					})
-					.option("revision", REVISION),
+			inspectOptions,
 			(args) => run((terminal) => inspectCommand(args, terminal, signal)),
 		)
 		.command(
@@ -155,19 +162,8 @@ function build(run: Run, signal: AbortSignal): Argv {
 		)
 		.command(
 			"verify <dir>",
-			"check a merged model against its checksums",
-			(y) =>
-				engineOptions(y)
-					.positional("dir", {
-						type: "string",
-						demandOption: true,
-						describe: "the folder of a merged model",
-					})
-					.option("allow-extra", {
-						type: "boolean",
-						default: false,
-						describe: "accept files that are not listed",
-					}),
+			"check a model against checksums",
+			verifyOptions,
 			(args) => run((terminal) => verifyCommand(args, terminal, signal)),
 		)
 		.command("cache [repo]", "tell what the cache of Hugging Face holds", (y) =>
@@ -185,6 +181,12 @@ function build(run: Run, signal: AbortSignal): Argv {
 					cacheOptions,
 					(args) => run((terminal) => cacheCommand(args, terminal)),
 				),
+		)
+		.command(
+			"compare <a> <b>",
+			"tell which tensors of two models differ, and how far",
+			compareOptions,
+			(args) => run((terminal) => compareCommand(args, terminal, signal)),
 		)
 		.command(
 			"doctor",
@@ -205,6 +207,11 @@ function build(run: Run, signal: AbortSignal): Argv {
 			verbose: {
 				type: "boolean",
 				describe: "show where the time went, and where an error arose",
+			},
+			annotations: {
+				choices: ["auto", "github", "none"],
+				default: "auto",
+				describe: "failures as annotations; auto: in GitHub's runners",
 			},
 			color: {
 				type: "boolean",

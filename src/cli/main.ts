@@ -19,20 +19,24 @@ export async function main(
 	const output = watchOutput(streams);
 	const { runCommandLine } = await import("./command-line.ts");
 	const exitCode = await runCommandLine(args, streams);
-	return output.isClosed ? CLOSED_OUTPUT : exitCode;
+	return output.exitCode ?? exitCode;
 }
 
 /** A reader that has seen enough, such as `head`, ends other programs by SIGPIPE: 128 + 13. */
 const CLOSED_OUTPUT = 141;
+/** As for any other failure of the machine. */
+const LOCAL_IO = 6;
 
-/** Let the command finish its work although nobody reads what it says, and tell that by the exit code. */
-function watchOutput({ stdout, stderr }: Streams): { isClosed: boolean } {
-	const output = { isClosed: false };
+/** Let the command finish its work although what it says is lost, and tell that by the exit code. */
+function watchOutput({ stdout, stderr }: Streams): { exitCode?: number } {
+	const output: { exitCode?: number } = {};
 	for (const stream of [stdout, stderr])
-		stream.on("error", (error: NodeJS.ErrnoException) => {
-			if (error.code !== "EPIPE") throw error;
-			output.isClosed = true;
-			process.exitCode = CLOSED_OUTPUT; // it may come after the command's own end
+		stream.on("error", ({ code }: NodeJS.ErrnoException) => {
+			const isFirst = output.exitCode === undefined;
+			output.exitCode ??= code === "EPIPE" ? CLOSED_OUTPUT : LOCAL_IO;
+			process.exitCode = output.exitCode; // it may come after the command's own end
+			if (isFirst && code !== "EPIPE" && stream === stdout)
+				stderr.write(`error stdout: writing failed (${code})\n`);
 		});
 	return output;
 }

@@ -2,7 +2,7 @@ import type { OutputShard } from "../delta/plan.ts";
 import { VerificationError } from "../errors.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
-import { digestFile } from "./digest-file.ts";
+import { digestFile } from "./digest-stretch.ts";
 import type { Engine } from "./engine.ts";
 import type { Ground } from "./run-plan.ts";
 import type { OutputSlice } from "./slice.ts";

@@ -40,7 +40,7 @@ test.each([
 
 test("lines that are no checksum are counted from 1", () => {
 	expect(parse(`# c\n\n${ZEROS}  a\nwhat\n${ZEROS} b\n`)).toEqual({
-		entries: [{ name: "a", sha256: ZEROS }],
+		entries: [{ name: "a", checksum: ZEROS }],
 		malformedLines: [4, 5],
 	});
 });

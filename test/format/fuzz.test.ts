@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { readShard } from "../../src/checkpoint/read-shard.ts";
+import { parseManifestOutputs } from "../../src/engine/read-manifest.ts";
 import {
 	encodeChecksumFile,
 	parseChecksumFile,
@@ -24,6 +25,7 @@ import {
 import { parseZipEnd, ZIP_TAIL_BYTES } from "../../src/format/zip-end.ts";
 import type { FileSource } from "../../src/io/file-source.ts";
 import { DTYPES } from "../../src/tensor/dtype.ts";
+import { parseTensorList } from "../../src/tensor-list.ts";
 import {
 	type AsyncTarget,
 	runAsyncRounds,
@@ -147,6 +149,12 @@ const checksums = [
 	`# comment\r\n${"A".repeat(64)} *a b\r\nSHA256 (x) = ${"0".repeat(64)}\n`,
 ].map((text) => Buffer.from(text));
 
+const entry = { name: "a", dtype: "F16", shape: [2], sha256: "0".repeat(64) };
+const [manifests, tensorLists] = [
+	{ schemaVersion: 1, outputs: [{ fileName: "a", sha256: "0".repeat(64) }] },
+	{ schemaVersion: 1, tensors: [entry, { ...entry, name: "b" }] },
+].map((value) => [Buffer.from(JSON.stringify(value))]) as [Buffer[], Buffer[]];
+
 const TARGETS: Record<string, Target> = {
 	"safetensors headers": {
 		seeds: await seedsOf(/^model\.safetensors$/),
@@ -162,6 +170,16 @@ const TARGETS: Record<string, Target> = {
 		seeds: checksums,
 		tokens: CHECKSUM_TOKENS,
 		parse: (bytes) => void parseChecksumFile(bytes.toString(), "x"),
+	},
+	manifests: {
+		seeds: manifests,
+		tokens: JSON_TOKENS,
+		parse: (bytes) => void parseManifestOutputs(bytes, "x"),
+	},
+	"lists of tensors": {
+		seeds: tensorLists,
+		tokens: JSON_TOKENS,
+		parse: (bytes) => void parseTensorList(bytes, "x"),
 	},
 	"zip archives": { seeds: zips, tokens: ZIP_TOKENS, parse: parseZip },
 	"zip archives of the same length": {
