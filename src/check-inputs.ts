@@ -1,6 +1,7 @@
 import { realpath } from "node:fs/promises";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { type Doubt, settleDoubts } from "./delta/doubt.ts";
+import { judgeConfigs, type ModelConfig } from "./delta/judge-configs.ts";
 import { judgeKnownFiles, judgeOrigin } from "./delta/judge-known.ts";
 import { judgeLayouts } from "./delta/judge-layout.ts";
 import type { KnownFile } from "./delta/known-release.ts";
@@ -38,11 +39,23 @@ export async function checkInputs(
 	const twice = await judgePaths(base, delta);
 	if (twice.length > 0) return settle(twice);
 	const warnings = settle(judgeLayouts(base, delta));
+	const configs = {
+		base: await readConfig(base),
+		delta: await readConfig(delta),
+	};
+	warnings.push(
+		...settle(
+			judgeConfigs(
+				{ ...base, config: configs.base },
+				{ ...delta, config: configs.delta },
+			),
+		),
+	);
 	const samples = await sampleCheckpoints(base, delta);
 	// A delta that somebody made keeps the config of its target, and so the target's name.
 	const origin = isPlainlyDelta(samples)
 		? []
-		: judgeOrigin(delta.location, await readConfig(delta));
+		: judgeOrigin(delta.location, configs.delta);
 	warnings.push(...settle(origin));
 	const known = judgeKnownFiles(
 		await recogniseShards(base, options),
@@ -84,7 +97,7 @@ function realPaths({ shards }: Checkpoint): Promise<string[]> {
 }
 
 /** What config.json holds; null where there is none, or none that can be read as JSON. */
-async function readConfig(checkpoint: Checkpoint): Promise<unknown> {
+async function readConfig(checkpoint: Checkpoint): Promise<ModelConfig> {
 	const fileName = "config.json";
 	if (!checkpoint.sideFiles.some((file) => file.fileName === fileName))
 		return null;

@@ -62,6 +62,7 @@ const OPERATIONS = [
 	"locate",
 	"doctor",
 	"check-inputs",
+	"expected-inputs",
 	"recognise",
 	"sample",
 ];

@@ -10,6 +10,7 @@ import {
 	CONVENTION_IDS,
 	changesOf,
 	engineOptions,
+	expectedOptions,
 	hubOptions,
 	inputOptions,
 	outputOptions,
@@ -86,7 +87,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 			["merge", "$0"],
 			"merge base and delta into a new folder",
 			(y) =>
-				outputOptions(inputOptions(y)).option("out", {
+				expectedOptions(outputOptions(inputOptions(y))).option("out", {
 					...OUT,
 					alias: "target-model-path",
 				}),

@@ -17,14 +17,14 @@ export async function mergeCommand(
 	const { base, delta, out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
-	const { allowUnlikely } = options;
+	const { allowUnlikely, baseSha256, deltaSha256 } = options;
 	const {
 		manifest,
 		warnings,
 		performance: used,
 	} = await merge({
 		...{ base, delta, out, convention, dtype, changes, expectSum },
-		...{ allowNonFinite, allowUnlikely },
+		...{ allowNonFinite, allowUnlikely, baseSha256, deltaSha256 },
 		...{ kernel, threads, memory, directIo, inputSums },
 		...hubChoices(options, terminal),
 		signal,

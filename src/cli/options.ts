@@ -104,6 +104,21 @@ export function inputOptions<T>(y: Argv<T>) {
 		});
 }
 
+/** What the inputs of a merge must be. */
+export function expectedOptions<T>(y: Argv<T>) {
+	return y
+		.option("base-sha256", {
+			type: "string",
+			requiresArg: true,
+			describe: "of the base's one weight file, or a file that lists all",
+		})
+		.option("delta-sha256", {
+			type: "string",
+			requiresArg: true,
+			describe: "the same of the delta",
+		});
+}
+
 /** What the flags change of a convention. */
 export function changesOf(
 	args: Omit<ConventionWishes, "cast"> & {
