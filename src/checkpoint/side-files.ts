@@ -1,8 +1,8 @@
-import { readdir, realpath } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import path from "node:path";
 import { FormatError } from "../errors.ts";
 import { toLocalIoError } from "../io/system-error.ts";
-import type { ModelFolder } from "./model-folder.ts";
+import { listFolder, type ModelFolder } from "./model-folder.ts";
 
 /** Files beside the weights that make a model usable, by the script that would write them. */
 const SIDE_FILES = {
@@ -41,7 +41,7 @@ export function sideFileKind(fileName: string): SideFileKind | null {
  * @throws {FormatError} for a symbolic link that leaves the folder: its target would be published
  */
 export async function findSideFiles(folder: string): Promise<SideFile[]> {
-	const files = sideFilesAmong(await readdir(folder));
+	const files = sideFilesAmong(await listFolder(folder));
 	await refuseLinksOut(
 		folder,
 		files.map(({ fileName }) => fileName),

@@ -17,7 +17,7 @@ import {
 } from "./options.ts";
 import { planCommand } from "./plan-command.ts";
 import { stopOnSignals } from "./signals.ts";
-import { type Streams, Terminal } from "./terminal.ts";
+import { type Streams, Terminal, terminalOptions } from "./terminal.ts";
 import { verifyCommand } from "./verify-command.ts";
 
 const HELP_WIDTH = 80;
@@ -40,7 +40,7 @@ export async function runCommandLine(
 ): Promise<number> {
 	const stop = stopOnSignals();
 	// Read before yargs does, because its failures too must be told as asked.
-	const terminal = new Terminal(optionsOf(args, streams), streams);
+	const terminal = new Terminal(terminalOptions(args, streams), streams);
 	try {
 		let exitCode = 0;
 		const run = (command: (terminal: Terminal) => Promise<number>) =>
@@ -60,19 +60,6 @@ export async function runCommandLine(
 	} finally {
 		stop.dispose();
 	}
-}
-
-function optionsOf(args: readonly string[], streams: Streams) {
-	const has = (flag: string) => args.includes(flag);
-	return {
-		json: has("--json"),
-		quiet: has("--quiet") || has("-q"),
-		verbose: has("--verbose"),
-		color:
-			streams.stderr.isTTY === true &&
-			!process.env.NO_COLOR &&
-			!has("--no-color"),
-	};
 }
 
 type Run = (command: (terminal: Terminal) => Promise<number>) => Promise<void>;

@@ -15,6 +15,20 @@ export interface Streams {
 	stderr: Writable & { isTTY?: boolean; columns?: number };
 }
 
+/** How to speak, by the flags and before they are parsed: failures to parse them too must be told as asked. */
+export function terminalOptions(
+	args: readonly string[],
+	{ stderr }: Streams,
+): TerminalOptions {
+	const has = (flag: string) => args.includes(flag);
+	return {
+		json: has("--json"),
+		quiet: has("--quiet") || has("-q"),
+		verbose: has("--verbose"),
+		color: stderr.isTTY === true && !process.env.NO_COLOR && !has("--no-color"),
+	};
+}
+
 type Style = "red" | "yellow" | "green" | "bold" | "dim";
 
 /**

@@ -1,6 +1,6 @@
 import { lstat, realpath, stat, statfs } from "node:fs/promises";
 import path from "node:path";
-import { LocalIoError, UsageError } from "../errors.ts";
+import { LocalIoError, OutputConflictError, UsageError } from "../errors.ts";
 import { checkOutputAbsent } from "../io/staging.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
@@ -23,6 +23,7 @@ export async function preflight(
 	await checkParent(parent, out);
 	await checkLinks(parent);
 	await checkOutside(out, inputs);
+	await checkNoLink(out);
 	await checkOutputAbsent(out);
 	await checkSpace(parent, byteLength);
 }
@@ -73,6 +74,17 @@ async function checkOutside(
 				remedy: "Name a folder outside the inputs",
 			});
 	}
+}
+
+/** What a link points to would be taken for the output, and a rename cannot replace a link by a folder. */
+async function checkNoLink(out: string): Promise<void> {
+	const stats = await lstat(out).catch(() => null); // absent, as it should be
+	if (stats?.isSymbolicLink())
+		throw new OutputConflictError({
+			where: out,
+			what: "the output is a symbolic link",
+			remedy: "Name the folder itself, or remove the link",
+		});
 }
 
 async function checkSpace(folder: string, byteLength: number): Promise<void> {
