@@ -67,7 +67,7 @@ function unescapeName(name: string): string | null {
 }
 
 function refuseOtherAlgorithm(line: string, where: string): void {
-	const gnu = /^\\?([0-9a-f]{32,128}) [ *]./i.exec(line)?.[1];
+	const gnu = /^\\?(?![0-9a-f]{64} )([0-9a-f]{32,128}) [ *]./i.exec(line)?.[1];
 	const bsd = /^([A-Z0-9-]+) \(.+\) = [0-9a-f]+$/i.exec(line)?.[1];
 	if (
 		gnu !== undefined ||
@@ -77,7 +77,7 @@ function refuseOtherAlgorithm(line: string, where: string): void {
 			where,
 			what: "not a SHA-256 checksum",
 			expected: "64 hexadecimal digits",
-			found: gnu === undefined ? (bsd ?? "") : `${gnu.length}`,
+			found: gnu === undefined ? `${bsd}` : `${gnu.length}`,
 			remedy: "Only SHA-256 can be verified",
 		});
 }

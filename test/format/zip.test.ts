@@ -142,6 +142,8 @@ describe("64-bit numbers of an entry", () => {
 	const MANY = 0xffffffff;
 	test("stand in the order of those that do not fit", () => {
 		expect(parseZipExtra64([1, 2, 3], Buffer.alloc(0), "f")).toEqual([1, 2, 3]);
+		const other = Buffer.from([2, 0, 1, 0, 9]);
+		expect(parseZipExtra64([1, 2, 3], other, "f")).toEqual([1, 2, 3]);
 		expect(parseZipExtra64([MANY, 2, MANY], extra(2n ** 40n, 5n), "f")).toEqual(
 			[2 ** 40, 2, 5],
 		);
@@ -156,4 +158,16 @@ describe("64-bit numbers of an entry", () => {
 	])("%j with %s is refused", (values, field, says) => {
 		expect(() => parseZipExtra64(values, field, "f")).toThrow(says);
 	});
+});
+
+test("a directory that would fill the memory is not read", () => {
+	const bytes = 64_000_001;
+	const end = Buffer.alloc(22);
+	end.writeUInt32LE(0x06054b50, 0);
+	end.writeUInt16LE(1, 8);
+	end.writeUInt16LE(1, 10);
+	end.writeUInt32LE(bytes, 12);
+	expect(() => parseZipEnd(end, bytes + 22, "f")).toThrow(
+		/a zip directory of more than 64000000 bytes/,
+	);
 });
