@@ -22,7 +22,6 @@ import {
 	parseZipDirectory,
 } from "../../src/format/zip.ts";
 import { parseZipEnd, ZIP_TAIL_BYTES } from "../../src/format/zip-end.ts";
-import type { FileSource } from "../../src/io/file-source.ts";
 import { DTYPES } from "../../src/tensor/dtype.ts";
 import {
 	type AsyncTarget,
@@ -38,6 +37,7 @@ import {
 	seedsOf,
 	ZIP_TOKENS,
 } from "./fuzz-seeds.ts";
+import { memoryFile } from "./memory-file.ts";
 import { zipFile } from "./torch-bytes.ts";
 
 function parseSafetensors(bytes: Buffer): void {
@@ -107,21 +107,6 @@ async function readWhole(bytes: Buffer): Promise<void> {
 		expect(fileOffset + byteLength).toBeLessThanOrEqual(readableLength);
 		await source.read(fileOffset, new Uint8Array(byteLength));
 	}
-}
-
-function memoryFile(bytes: Buffer): FileSource {
-	return {
-		path: "pytorch_model.bin",
-		byteLength: bytes.length,
-		async read(fileOffset, into) {
-			if (fileOffset < 0 || fileOffset + into.length > bytes.length)
-				throw new RangeError(`a read of ${into.length} at ${fileOffset}`);
-			bytes.copy(into, 0, fileOffset);
-		},
-		chooseReading: async () => false,
-		checkUnchanged: async () => {},
-		close: async () => {},
-	};
 }
 
 /** The pickle in an archive that is sound otherwise. */

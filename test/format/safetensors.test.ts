@@ -96,6 +96,13 @@ describe("parseHeader refuses", () => {
 		],
 		["bytes after the JSON", "{} x", 0, /after the end/],
 		["a trailing comma", `{"a":${entry("U8", [0], 0, 0)},}`, 0, /not a string/],
+		["a raw control character", '{"\u0001":1}', 0, /raw control character/],
+		["JSON that ends early", "{", 0, /not a string/],
+		["an object that ends early", '{"a":{}', 0, /lacks dtype/],
+		["a header that ends early", '{"__metadata__":{}', 0, /JSON ends early/],
+		["a string without end", '{"a', 0, /string without end/],
+		["a malformed escape", '{"\\x":1}', 0, /malformed escape/],
+		["a value that is none", '{"a":{"x":nil}}', 0, /not a JSON value/],
 		["NUL padding", "{}\0\0", 0, /NUL bytes/],
 		[
 			"an unknown dtype",

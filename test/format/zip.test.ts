@@ -171,3 +171,26 @@ test("a directory that would fill the memory is not read", () => {
 		/a zip directory of more than 64000000 bytes/,
 	);
 });
+
+/** The sound archive with one number of two bytes changed, counted from its end or from its directory. */
+function patched(from: "end" | "directory", offset: number, value: number) {
+	const file = zipFile(SOUND);
+	const directory = file.indexOf("PK\x01\x02", 0, "latin1");
+	file.writeUInt16LE(
+		value,
+		(from === "end" ? file.length : directory) + offset,
+	);
+	return file;
+}
+
+test.each([
+	["a comment that is cut", patched("end", -2, 1), "comment is cut short"],
+	["several disks", patched("end", -18, 1), "in several parts"],
+	["several disks by zip64", patched("end", -26, 2), "in several parts"],
+	["a count for each disk", patched("end", -14, 2), "in two ways"],
+	["a record on another disk", patched("directory", 34, 1), "another part"],
+	["no entry", patched("directory", 0, 0), "not an entry of a zip directory"],
+	["a comment beyond", patched("directory", 32, 999), "not an entry of a zip"],
+])("%s is refused", (_, file, says) => {
+	expect(refusal(file)).toContain(says);
+});
