@@ -6,6 +6,7 @@ import { judgeKnownFiles, judgeOrigin } from "./delta/judge-known.ts";
 import { judgeLayouts } from "./delta/judge-layout.ts";
 import type { KnownFile } from "./delta/known-release.ts";
 import { isPlainlyDelta, judgeLikelihood } from "./delta/likelihood.ts";
+import { parseLooseJson } from "./format/loose-json.ts";
 import { toLocalIoError } from "./io/system-error.ts";
 import { recogniseShards } from "./recognise.ts";
 import { sampleCheckpoints } from "./sample.ts";
@@ -106,10 +107,7 @@ async function readConfig(checkpoint: Checkpoint): Promise<ModelConfig> {
 		if (source.byteLength > MAX_CONFIG_BYTES) return null;
 		const bytes = new Uint8Array(source.byteLength);
 		await source.read(0, bytes);
-		return JSON.parse(new TextDecoder().decode(bytes));
-	} catch (error) {
-		if (error instanceof SyntaxError) return null;
-		throw error;
+		return parseLooseJson(bytes);
 	} finally {
 		await source.close();
 	}

@@ -1,6 +1,7 @@
 import { realpath } from "node:fs/promises";
 import path from "node:path";
 import { FormatError } from "../errors.ts";
+import { parseLooseJson } from "../format/loose-json.ts";
 import { toLocalIoError } from "../io/system-error.ts";
 import { listFolder, type ModelFolder } from "./model-folder.ts";
 
@@ -109,11 +110,8 @@ export async function readAddedTokens(
 		if (source.byteLength > MAX_ADDED_TOKENS_BYTES) return [];
 		const bytes = new Uint8Array(source.byteLength);
 		await source.read(0, bytes);
-		const tokens: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
+		const tokens = parseLooseJson(bytes);
 		return tokens instanceof Object ? Object.keys(tokens) : [];
-	} catch (error) {
-		if (error instanceof SyntaxError) return [];
-		throw error;
 	} finally {
 		await source.close();
 	}

@@ -1,4 +1,5 @@
 import type { CheckpointLayout } from "../checkpoint/checkpoint.ts";
+import { memberOf } from "../format/loose-json.ts";
 import type { Doubt } from "./doubt.ts";
 
 /** What config.json holds, whatever that is; null where there is none. */
@@ -91,12 +92,6 @@ function fieldOf(
 			return value as string | number | boolean;
 	}
 	return undefined;
-}
-
-function memberOf(value: unknown, key: string): unknown {
-	return value instanceof Object && Object.hasOwn(value, key)
-		? (value as Record<string, unknown>)[key]
-		: undefined;
 }
 
 function shown(value: string | number | boolean): string {

@@ -3,7 +3,7 @@ import type { CaseTests } from "./collect.ts";
 import { NOT_HERE, NOT_YET } from "./gaps.ts";
 
 export const TABLE_FILE = fileURLToPath(
-	new URL("../CASES.md", import.meta.url),
+	new URL("../../fixtures/CASES.md", import.meta.url),
 );
 
 const ROW = /^(\| (\d+) \| .* \| [\d, ]+ \|).*\|$/gm;
@@ -25,7 +25,8 @@ export function fillTable(table: string, tests: CaseTests): string {
 function cell(number: number, tests: CaseTests): string {
 	const files = Array.from(
 		tests.get(number) ?? [],
-		([file, count]) => `[${file.replace(/\.test\.ts$/, "")}](${file}) ${count}`,
+		([file, count]) =>
+			`[${file.replace(/\.test\.ts$/, "")}](../test/${file}) ${count}`,
 	);
 	if (files.length > 0) return files.join(", ");
 	if (NOT_YET.includes(number)) return "not yet";

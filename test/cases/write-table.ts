@@ -1,4 +1,4 @@
-/** Write what the suite holds into `test/CASES.md`: `npm run cases`. */
+/** Write what the suite holds into `fixtures/CASES.md`: `npm run cases`. */
 import { readFile, writeFile } from "node:fs/promises";
 import { collectCases } from "./collect.ts";
 import { fillTable, TABLE_FILE } from "./table.ts";

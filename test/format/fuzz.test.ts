@@ -1,9 +1,13 @@
+import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { readShard } from "../../src/checkpoint/read-shard.ts";
+import { judgeConfigs } from "../../src/delta/judge-configs.ts";
+import { FormatError } from "../../src/errors.ts";
 import {
 	encodeChecksumFile,
 	parseChecksumFile,
 } from "../../src/format/checksum-file.ts";
+import { parseLooseJson } from "../../src/format/loose-json.ts";
 import { parsePickleAt } from "../../src/format/pickle.ts";
 import {
 	HEADER_LENGTH_BYTES,
@@ -74,6 +78,31 @@ function parseZip(bytes: Buffer): void {
 	}
 }
 
+/** Whatever a config holds, it is judged, and briefly. */
+function parseConfig(bytes: Buffer): void {
+	const config = parseLooseJson(bytes);
+	const layout = {
+		...{ location: "x", shards: [], sideFiles: [], addedTokens: [] },
+		tensors: new Map([
+			[
+				"embed_tokens.weight",
+				{
+					...{ name: "embed_tokens.weight", dtype: "F16" as const },
+					...{ shape: [8, 2], shardIndex: 0, fileOffset: 8, byteLength: 32 },
+				},
+			],
+		]),
+	};
+	const other = { rope_theta: 1, model_type: "x", hidden_act: "y" };
+	const doubts = judgeConfigs(
+		{ ...layout, config },
+		{ ...layout, config: other },
+	);
+	expect(doubts.every(({ refuses }) => !refuses)).toBe(true);
+	expect(JSON.stringify(doubts).length).toBeLessThan(2_000);
+	if (config === null) throw new FormatError({ where: "x", what: "no JSON" });
+}
+
 /** Every element of every tensor lies in its storage, each storage being as long as the pickle says. */
 function parseTensors(bytes: Buffer): void {
 	const pickle = parsePickleAt(bytes, "x", {});
@@ -130,6 +159,14 @@ const checksums = [
 	`# comment\r\n${"A".repeat(64)} *a b\r\nSHA256 (x) = ${"0".repeat(64)}\n`,
 ].map((text) => Buffer.from(text));
 
+const configs = [
+	await readFile(
+		new URL("../../fixtures/llama-f16/base/config.json", import.meta.url),
+	),
+	Buffer.from('{"rope_theta":1e4,"vocab_size":8,"model_type":"llama"}'),
+];
+const CONFIG_TOKENS = ['"vocab_size":', '"rope_parameters":{', '"__proto__":'];
+
 const TARGETS: Record<string, Target> = {
 	"safetensors headers": {
 		seeds: await seedsOf(/^model\.safetensors$/),
@@ -146,6 +183,11 @@ const TARGETS: Record<string, Target> = {
 		tokens: CHECKSUM_TOKENS,
 		parse: (bytes) => void parseChecksumFile(bytes.toString(), "x"),
 	},
+	"configs of models": {
+		...{ seeds: configs, tokens: [...JSON_TOKENS, ...CONFIG_TOKENS] },
+		parse: parseConfig,
+	},
+	// The journal of a merge belongs here.
 	"zip archives": { seeds: zips, tokens: ZIP_TOKENS, parse: parseZip },
 	"zip archives of the same length": {
 		...{ seeds: zips, tokens: ZIP_TOKENS, parse: parseZip, inPlace: true },

@@ -97,6 +97,7 @@ describe("parseHeader refuses", () => {
 		["bytes after the JSON", "{} x", 0, /after the end/],
 		["a trailing comma", `{"a":${entry("U8", [0], 0, 0)},}`, 0, /not a string/],
 		["a raw control character", '{"\u0001":1}', 0, /raw control character/],
+		["a number without end", '{"a":{"shape":[1', 0, /JSON ends early/],
 		["JSON that ends early", "{", 0, /not a string/],
 		["an object that ends early", '{"a":{}', 0, /lacks dtype/],
 		["a header that ends early", '{"__metadata__":{}', 0, /JSON ends early/],
