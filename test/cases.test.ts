@@ -20,7 +20,7 @@ test.runIf(process.platform === "linux")(
 		);
 		expect(fillTable(table, tests), "npm run cases").toBe(table);
 	},
-	60_000,
+	120_000,
 );
 
 test("a test's name says which cases it proves", () => {
