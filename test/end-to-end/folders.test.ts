@@ -15,8 +15,11 @@ import {
 } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { BIN, FIXTURES, run, scratchFolder } from "./run.ts";
+
+// Commands take long on a busy machine; none waits for a time to pass.
+vi.setConfig({ testTimeout: 60_000 });
 
 const LLAMA = path.join(FIXTURES, "llama-f16");
 const EDGES = path.join(FIXTURES, "edges-f16");

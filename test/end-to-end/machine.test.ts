@@ -20,12 +20,15 @@ import {
 	writeFile,
 } from "node:fs/promises";
 import path from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.ts";
 import { exitCodeOf } from "../../src/cli/exit-code.ts";
 import { merge } from "../../src/index.ts";
 import { OpenFile } from "../../src/io/direct-io.ts";
 import { BIN, FIXTURES, run, scratchFolder } from "./run.ts";
+
+// Commands take long on a busy machine; none waits for a time to pass.
+vi.setConfig({ testTimeout: 60_000 });
 
 const LLAMA = path.join(FIXTURES, "llama-f16");
 const SIDES = ["base", "delta"].flatMap((side) => [

@@ -9,11 +9,14 @@ import {
 	writeFile,
 } from "node:fs/promises";
 import path from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { fullWeights, subtract, tuned } from "../delta/synthetic-weights.ts";
 import { writeWeights } from "../delta/write-weights.ts";
 import { type MadeTensor, mergeModels, writeModel } from "./models.ts";
 import { FIXTURES, scratchFolder } from "./run.ts";
+
+// Commands take long on a busy machine; none waits for a time to pass.
+vi.setConfig({ testTimeout: 60_000 });
 
 const ADD = ["--convention", "add"];
 const LLAMA = path.join(FIXTURES, "llama-f16");
