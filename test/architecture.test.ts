@@ -68,6 +68,7 @@ const OPERATIONS = [
 	"locate",
 	"doctor",
 	"check-inputs",
+	"expected-inputs",
 	"recognise",
 	"sample",
 ];

@@ -18,10 +18,17 @@ export interface ModelFolder {
 export function localFolder(location: string): ModelFolder {
 	return {
 		location,
-		list: () => readdir(location),
+		list: () => listFolder(location),
 		has: (fileName) => isThere(path.join(location, fileName)),
 		open: (fileName) => openFileSource(path.join(location, fileName)),
 	};
+}
+
+/** @throws {LocalIoError} */
+export async function listFolder(folder: string): Promise<string[]> {
+	return readdir(folder).catch((error) => {
+		throw toLocalIoError(error, folder, "listing");
+	});
 }
 
 async function isThere(file: string): Promise<boolean> {

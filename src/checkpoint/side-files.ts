@@ -1,8 +1,9 @@
-import { readdir, realpath } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import path from "node:path";
 import { FormatError } from "../errors.ts";
+import { parseLooseJson } from "../format/loose-json.ts";
 import { toLocalIoError } from "../io/system-error.ts";
-import type { ModelFolder } from "./model-folder.ts";
+import { listFolder, type ModelFolder } from "./model-folder.ts";
 
 /** Files beside the weights that make a model usable, by the script that would write them. */
 const SIDE_FILES = {
@@ -44,7 +45,7 @@ export function sideFileKind(fileName: string): SideFileKind | null {
  * @throws {FormatError} for a symbolic link that leaves the folder: its target would be published
  */
 export async function findSideFiles(folder: string): Promise<SideFile[]> {
-	const files = sideFilesAmong(await readdir(folder));
+	const files = sideFilesAmong(await listFolder(folder));
 	await refuseLinksOut(
 		folder,
 		files.map(({ fileName }) => fileName),
@@ -118,11 +119,8 @@ export async function readAddedTokens(
 		if (source.byteLength > MAX_ADDED_TOKENS_BYTES) return [];
 		const bytes = new Uint8Array(source.byteLength);
 		await source.read(0, bytes);
-		const tokens: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
+		const tokens = parseLooseJson(bytes);
 		return tokens instanceof Object ? Object.keys(tokens) : [];
-	} catch (error) {
-		if (error instanceof SyntaxError) return [];
-		throw error;
 	} finally {
 		await source.close();
 	}

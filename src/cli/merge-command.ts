@@ -25,7 +25,7 @@ export async function mergeCommand(
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
 	const { overwrite, resume, keepStaging } = options;
-	const { allowUnlikely, expect } = options;
+	const { allowUnlikely, baseSha256, deltaSha256, expect } = options;
 	const {
 		manifest,
 		resumed,
@@ -33,7 +33,7 @@ export async function mergeCommand(
 		performance: used,
 	} = await merge({
 		...{ base, delta, out, convention, dtype, changes, expectSum },
-		...{ allowNonFinite, allowUnlikely, expect },
+		...{ allowNonFinite, allowUnlikely, baseSha256, deltaSha256, expect },
 		...{ kernel, threads, memory, directIo, inputSums },
 		...{ overwrite, resume, keepStaging },
 		...hubChoices(options, terminal),
