@@ -70,6 +70,7 @@ const OPERATIONS = [
 	"bring-inputs",
 	"doctor",
 	"check-inputs",
+	"expected-inputs",
 	"recognise",
 	"sample",
 ];

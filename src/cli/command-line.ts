@@ -13,6 +13,7 @@ import {
 	cacheOptions,
 	changesOf,
 	engineOptions,
+	expectedOptions,
 	hubOptions,
 	inputOptions,
 	noStoreOf,
@@ -21,7 +22,7 @@ import {
 } from "./options.ts";
 import { planCommand } from "./plan-command.ts";
 import { stopOnSignals } from "./signals.ts";
-import { type Streams, Terminal } from "./terminal.ts";
+import { type Streams, Terminal, terminalOptions } from "./terminal.ts";
 import { verifyCommand, verifyOptions } from "./verify-command.ts";
 
 const HELP_WIDTH = 80;
@@ -44,7 +45,7 @@ export async function runCommandLine(
 ): Promise<number> {
 	const stop = stopOnSignals();
 	// Read before yargs does, because its failures too must be told as asked.
-	const terminal = new Terminal(optionsOf(args, streams), streams);
+	const terminal = new Terminal(terminalOptions(args, streams), streams);
 	try {
 		let exitCode = 0;
 		const run = (command: (terminal: Terminal) => Promise<number>) =>
@@ -66,34 +67,11 @@ export async function runCommandLine(
 	}
 }
 
-function optionsOf(args: readonly string[], streams: Streams) {
-	const has = (flag: string) => args.includes(flag);
-	return {
-		json: has("--json"),
-		quiet: has("--quiet") || has("-q"),
-		verbose: has("--verbose"),
-		annotations: wantsAnnotations(args),
-		color:
-			streams.stderr.isTTY === true &&
-			!process.env.NO_COLOR &&
-			!has("--no-color"),
-	};
-}
-
 /** Flags that together say one thing. */
 function withWishes<
 	T extends Parameters<typeof changesOf>[0] & Parameters<typeof noStoreOf>[0],
 >(args: T) {
 	return { ...args, changes: changesOf(args), noStore: noStoreOf(args) };
-}
-
-/** As the flag says or, without it, as GitHub's runner tells that it is there. */
-function wantsAnnotations(args: readonly string[]): boolean {
-	const at = args.findIndex((arg) => /^--annotations(=|$)/.test(arg));
-	const value = args[at]?.split("=")[1] ?? args[at + 1];
-	return at < 0 || value === "auto"
-		? process.env.GITHUB_ACTIONS === "true"
-		: value === "github";
 }
 
 type Run = (command: (terminal: Terminal) => Promise<number>) => Promise<void>;
@@ -108,13 +86,10 @@ function build(run: Run, signal: AbortSignal): Argv {
 			["merge", "$0"],
 			"merge base and delta into a new folder",
 			(y) =>
-				outputOptions(inputOptions(y))
-					.option("out", { ...OUT, alias: "target-model-path" })
-					.option("expect", {
-						type: "string",
-						requiresArg: true,
-						describe: "checksums that the output must match",
-					}),
+				expectedOptions(outputOptions(inputOptions(y))).option("out", {
+					...OUT,
+					alias: "target-model-path",
+				}),
 			(args) =>
 				run((terminal) => mergeCommand(withWishes(args), terminal, signal)),
 		)

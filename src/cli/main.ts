@@ -1,6 +1,14 @@
 import { VERSION } from "../version.ts";
 import type { Streams } from "./terminal.ts";
 
+/** Be the command: what the process was given is run, and its end set. */
+export async function start(): Promise<void> {
+	endOnBugs();
+	process.exitCode = await main(process.argv.slice(2));
+	// A name that is looked up and a connection that is made cannot be called off, and keep the process.
+	if (process.exitCode !== 0) setTimeout(() => process.exit(), 1000).unref();
+}
+
 /**
  * Run the command.
  *
@@ -17,15 +25,23 @@ export async function main(
 		return 0;
 	}
 	const output = watchOutput(streams);
-	const { runCommandLine } = await import("./command-line.ts");
-	const exitCode = await runCommandLine(args, streams);
-	return output.exitCode ?? exitCode;
+	try {
+		const { runCommandLine } = await import("./command-line.ts");
+		const exitCode = await runCommandLine(args, streams);
+		return output.exitCode ?? exitCode;
+	} catch (error) {
+		const { code, syscall } = error as NodeJS.ErrnoException;
+		if (syscall === undefined) throw error;
+		streams.stderr.write(`error merge-delta: loading failed (${code})\n`);
+		return LOCAL_FAILURE;
+	}
 }
 
 /** A reader that has seen enough, such as `head`, ends other programs by SIGPIPE: 128 + 13. */
 const CLOSED_OUTPUT = 141;
-/** As for any other failure of the machine. */
-const LOCAL_IO = 6;
+/** The machine failed: too few files may be open to load the program, or what it says is lost on a full disk. */
+const LOCAL_FAILURE = 6;
+const BUG = 70;
 
 /** Let the command finish its work although what it says is lost, and tell that by the exit code. */
 function watchOutput({ stdout, stderr }: Streams): { exitCode?: number } {
@@ -33,10 +49,25 @@ function watchOutput({ stdout, stderr }: Streams): { exitCode?: number } {
 	for (const stream of [stdout, stderr])
 		stream.on("error", ({ code }: NodeJS.ErrnoException) => {
 			const isFirst = output.exitCode === undefined;
-			output.exitCode ??= code === "EPIPE" ? CLOSED_OUTPUT : LOCAL_IO;
+			output.exitCode ??= code === "EPIPE" ? CLOSED_OUTPUT : LOCAL_FAILURE;
 			process.exitCode = output.exitCode; // it may come after the command's own end
 			if (isFirst && code !== "EPIPE" && stream === stdout)
-				stderr.write(`error stdout: writing failed (${code})\n`);
+				stderr.write(`error standard output: writing failed (${code})\n`);
 		});
 	return output;
+}
+
+/** An error that nobody waits for, a rejected promise among them, is a bug: tell it, and end at once. */
+function endOnBugs(): void {
+	process.once("uncaughtException", (error) => {
+		// Even to tell it may fail, where nothing more can be loaded.
+		process.on("uncaughtException", () => {
+			process.stderr.write(`error ${JSON.stringify(String(error))}\n`);
+			process.exit(BUG);
+		});
+		void import("./terminal.ts").then(({ Terminal, terminalOptions }) => {
+			const options = terminalOptions(process.argv.slice(2), process);
+			process.exit(new Terminal(options, process).fail(error));
+		});
+	});
 }

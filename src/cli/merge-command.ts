@@ -27,7 +27,7 @@ export async function mergeCommand(
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
 	const { overwrite, resume, keepStaging } = options;
-	const { allowUnlikely, noStore, expect } = options;
+	const { allowUnlikely, noStore, expect, baseSha256, deltaSha256 } = options;
 	const {
 		manifest,
 		resumed,
@@ -35,7 +35,14 @@ export async function mergeCommand(
 		performance: used,
 	} = await merge({
 		...{ base, delta, out, convention, dtype, changes, expectSum },
-		...{ allowNonFinite, allowUnlikely, noStore, expect },
+		...{
+			allowNonFinite,
+			allowUnlikely,
+			noStore,
+			expect,
+			baseSha256,
+			deltaSha256,
+		},
 		...{ kernel, threads, memory, directIo, inputSums },
 		...{ overwrite, resume, keepStaging },
 		...hubChoices(options, terminal),

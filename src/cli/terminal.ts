@@ -22,6 +22,30 @@ export interface Streams {
 	stderr: Writable & { isTTY?: boolean; columns?: number };
 }
 
+/** How to speak, by the flags and before they are parsed: failures to parse them too must be told as asked. */
+export function terminalOptions(
+	args: readonly string[],
+	{ stderr }: Streams,
+): TerminalOptions {
+	const has = (flag: string) => args.includes(flag);
+	return {
+		json: has("--json"),
+		quiet: has("--quiet") || has("-q"),
+		verbose: has("--verbose"),
+		annotations: wantsAnnotations(args),
+		color: stderr.isTTY === true && !process.env.NO_COLOR && !has("--no-color"),
+	};
+}
+
+/** As the flag says or, without it, as GitHub's runner tells that it is there. */
+function wantsAnnotations(args: readonly string[]): boolean {
+	const at = args.findIndex((arg) => /^--annotations(=|$)/.test(arg));
+	const value = args[at]?.split("=")[1] ?? args[at + 1];
+	return at < 0 || value === "auto"
+		? process.env.GITHUB_ACTIONS === "true"
+		: value === "github";
+}
+
 type Style = "red" | "yellow" | "green" | "bold" | "dim";
 
 /**

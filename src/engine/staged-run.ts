@@ -8,7 +8,6 @@ import {
 	VerificationError,
 } from "../errors.ts";
 import { listIfThere, removeTree, syncFolder } from "../io/folders.ts";
-import type { WrittenFile } from "../io/output-file.ts";
 import { lookAtOutput, outputExists, stagingPath } from "../io/output-place.ts";
 import { Staging } from "../io/staging.ts";
 import { toLocalIoError } from "../io/system-error.ts";
@@ -39,8 +38,8 @@ export interface StagedOptions {
 	resume?: boolean | undefined;
 	/** keep what was written after a failure that running again would not mend; default false */
 	keepStaging?: boolean | undefined;
-	/** called with all files but manifest and checksums before they are published; it may throw */
-	checkOutputs?: ((outputs: readonly WrittenFile[]) => void) | undefined;
+	/** called with what is told of the output before it is published; where it throws, nothing is */
+	checkManifest?: ((manifest: Manifest) => void) | undefined;
 	/** called before what an earlier run has left is read and compared */
 	onResume?:
 		| ((found: { byteLength: number; totalBytes: number }) => void)
@@ -125,7 +124,7 @@ class StagedRun {
 		if (!staging.isNew && !staging.hasMerged) {
 			const manifest = await findPublished(plan, files, out, engine);
 			if (manifest !== null) {
-				this.options.checkOutputs?.(manifest.outputs);
+				this.options.checkManifest?.(manifest);
 				return this.finish(manifest, this.allOfIt());
 			}
 		}
@@ -134,7 +133,7 @@ class StagedRun {
 		const ground = await this.prepare();
 		const { whole, byteLength } = ground.reused;
 		const manifest = await write(ground);
-		this.options.checkOutputs?.(manifest.outputs);
+		this.options.checkManifest?.(manifest);
 		const old = this.options.overwrite ? this.old : null;
 		await staging.publish(outputNames(plan), old);
 		const resumed = { shards: whole.size, byteLength };

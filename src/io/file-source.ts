@@ -3,7 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { FormatError, SourceChangedError } from "../errors.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { type DirectIo, isCached, isLocalDisk, OpenFile } from "./direct-io.ts";
-import { toLocalIoError } from "./system-error.ts";
+import { systemErrorCode, toLocalIoError } from "./system-error.ts";
 
 /** A file, open for reading, that can say whether it is still the file that was opened. */
 export interface FileSource extends ByteSource {
@@ -38,13 +38,18 @@ export async function openFileSource(
 		// Non-blocking, so that opening a pipe nobody writes to does not hang.
 		handle = await open(path, READ_FLAGS);
 		const identity = await identify(handle);
-		if (!identity.isFile)
-			throw new FormatError({ where: path, what: "not a regular file" });
+		if (!identity.isFile) throw noRegularFile(path);
 		return new LocalFileSource(path, contentId, handle, identity);
 	} catch (error) {
 		await handle?.close();
+		// A socket cannot even be opened.
+		if (systemErrorCode(error) === "ENXIO") throw noRegularFile(path);
 		throw toLocalIoError(error, path, "opening");
 	}
+}
+
+function noRegularFile(where: string): FormatError {
+	return new FormatError({ where, what: "not a regular file" });
 }
 
 const READ_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);

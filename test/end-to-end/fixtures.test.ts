@@ -40,8 +40,9 @@ async function mergeFixture(fixture: string, flags: readonly string[]) {
 	return { out, result };
 }
 
+/** Those with `edges` hold zeros, subnormals, ties, infinities and NaNs, and what torch makes of them. */
 describe.each(MERGES)("%s %j", (fixture, flags, expectedName) => {
-	test("gives the reference's bytes in every file", async () => {
+	test("case 130: gives the reference's bytes in every file", async () => {
 		const { out, result } = await mergeFixture(fixture, flags);
 		expect(result.exitCode, result.stderr).toBe(0);
 		const expected = path.join(FIXTURES, fixture, expectedName);

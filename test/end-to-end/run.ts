@@ -10,6 +10,11 @@ export const FIXTURES = fileURLToPath(
 	new URL("../../fixtures", import.meta.url),
 );
 
+/** The built command. */
+export const BIN = fileURLToPath(
+	new URL("../../dist/bin/merge-delta.cjs", import.meta.url),
+);
+
 export interface Run {
 	exitCode: number;
 	stdout: string;

@@ -355,7 +355,7 @@ describe("verify", () => {
 				["-c", script, process.execPath, BIN, out],
 				{ encoding: "utf8" },
 			);
-			expect(stderr).toBe("error stdout: writing failed (ENOSPC)\n");
+			expect(stderr).toBe("error standard output: writing failed (ENOSPC)\n");
 			expect(status).toBe(6);
 		},
 	);

@@ -44,3 +44,28 @@ test("lines that are no checksum are counted from 1", () => {
 		malformedLines: [4, 5],
 	});
 });
+
+test("a name twice is accepted only with one checksum", () => {
+	const line = (digit: string) => `${digit.repeat(64)}  a\n`;
+	expect(parse(line("0") + line("0")).entries).toHaveLength(1);
+	expect(() => parse(line("0") + line("1"))).toThrow(
+		/line 2: a second, different checksum of "a"/,
+	);
+});
+
+test.each([
+	["MD5", `${"0".repeat(32)}  a`, "found 32"],
+	["MD5 of a name that is escaped", `\\${"0".repeat(32)}  a\\n`, "found 32"],
+	["SHA-512", `${"0".repeat(128)} *a`, "found 128"],
+	["another algorithm's BSD line", `MD5 (a) = ${"0".repeat(32)}`, "found MD5"],
+])("%s is no SHA-256", (_, line, says) => {
+	expect(() => parse(line)).toThrow(FormatError);
+	expect(() => parse(line)).toThrow(says);
+});
+
+test("lines that only look like checksums are counted", () => {
+	const lines = [`\\${ZEROS}  a\\x`, `SHA256 (a) = 00`, `\\${ZEROS}  a\\`];
+	expect(parse(lines.join("\n"))).toEqual({
+		...{ entries: [], malformedLines: [1, 2, 3] },
+	});
+});
