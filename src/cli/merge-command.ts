@@ -24,7 +24,7 @@ export async function mergeCommand(
 	const { out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
-	const { overwrite, resume, keepStaging } = options;
+	const { overwrite, resume, keepStaging, syncBytes } = options;
 	const { allowUnlikely } = options;
 	const {
 		manifest,
@@ -35,7 +35,7 @@ export async function mergeCommand(
 		...{ base, delta, out, convention, dtype, changes, expectSum },
 		...{ allowNonFinite, allowUnlikely },
 		...{ kernel, threads, memory, directIo, inputSums },
-		...{ overwrite, resume, keepStaging },
+		...{ overwrite, resume, keepStaging, syncBytes },
 		...hubChoices(options, terminal),
 		signal,
 		onFetch: (at) => fetching.update(at),

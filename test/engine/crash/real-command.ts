@@ -1,0 +1,131 @@
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { run } from "../../end-to-end/run.ts";
+import { writeTinyModels } from "./tiny-merge.ts";
+
+export const COMMAND = fileURLToPath(
+	new URL("../../../dist/bin/merge-delta.cjs", import.meta.url),
+);
+
+/** What became of a process. */
+export interface Ended {
+	/** null where a signal ended it */
+	code: number | null;
+	stdout: string;
+	stderr: string;
+}
+
+/** A merge of a few dozen kilobytes by the command itself, whose shards are claimed in several pieces. */
+export class RealMerge {
+	readonly base: string;
+	readonly delta: string;
+	/** what stands in an output's parent afterwards, as {@link describeFolder} has it */
+	expected = "";
+	planId = "";
+	private readonly folder: string;
+
+	private constructor(folder: string, base: string, delta: string) {
+		this.folder = folder;
+		this.base = base;
+		this.delta = delta;
+	}
+
+	/** @param folder  empty, for all that is read and written */
+	static async open(folder: string): Promise<RealMerge> {
+		const { base, delta } = await writeTinyModels(folder);
+		const merge = new RealMerge(folder, base, delta);
+		const out = await merge.newOutput();
+		const { code, stderr } = await runCommand(merge.args(out));
+		if (code !== 0) throw new Error(stderr);
+		merge.expected = await describeFolder(path.dirname(out));
+		const manifest = await readFile(path.join(out, "merge-delta.json"), "utf8");
+		merge.planId = JSON.parse(manifest).planId;
+		return merge;
+	}
+
+	/** A place for an output, alone in its parent. */
+	async newOutput(): Promise<string> {
+		return path.join(await mkdtemp(path.join(this.folder, "run-")), "out");
+	}
+
+	/** The names of all files of the output. */
+	get outputNames(): string[] {
+		return this.expected
+			.split("\n")
+			.flatMap((line) => /^out\/(\S+) /.exec(line)?.[1] ?? []);
+	}
+
+	args(out: string, ...more: string[]): string[] {
+		return [
+			...["--base", this.base, "--delta", this.delta, "--out", out],
+			...["--convention", "fastchat-v0", "--allow-non-finite", "--quiet"],
+			...["--sync-bytes", "8192", ...more],
+		];
+	}
+
+	/** Give the same command again, in this process, where it starts sooner. @returns bytes it did not make again */
+	async again(out: string, ...more: string[]) {
+		const args = this.args(out, ...more, "--json");
+		const { exitCode, stdout, stderr } = await run(...args);
+		const { resumed } = JSON.parse(stdout);
+		return { exitCode, stderr, resumedBytes: resumed?.byteLength ?? 0 };
+	}
+}
+
+/** Run the command to its end. */
+export function runCommand(
+	args: readonly string[],
+	wrapper: readonly string[] = [],
+	env: NodeJS.ProcessEnv = {},
+): Promise<Ended> {
+	return startCommand(args, wrapper, env).ended;
+}
+
+/** Start the command. @param wrapper  what it is an argument of, as a shell that sets limits first */
+export function startCommand(
+	args: readonly string[],
+	wrapper: readonly string[] = [],
+	env: NodeJS.ProcessEnv = {},
+) {
+	const [file = "", ...rest] = [...wrapper, process.execPath, COMMAND, ...args];
+	const child = spawn(file, rest, { env: { ...process.env, ...env } });
+	const text = { stdout: "", stderr: "" };
+	child.stdout.on("data", (bytes) => (text.stdout += bytes));
+	child.stderr.on("data", (bytes) => (text.stderr += bytes));
+	child.stdin.on("error", () => {}); // it may be gone before it has read
+	const ended = new Promise<Ended>((resolve, reject) => {
+		child.on("error", reject);
+		child.on("close", (code) => resolve({ code, ...text }));
+	});
+	return { child, ended };
+}
+
+/** All files of a folder, as text that can be compared and shown: names, lengths, checksums. */
+export async function describeFolder(folder: string): Promise<string> {
+	const names = await readdir(folder, { recursive: true, withFileTypes: true });
+	const lines = names.map(async (entry) => {
+		const file = path.join(entry.parentPath, entry.name);
+		const name = path.relative(folder, file);
+		if (!entry.isFile()) return `${name}/`;
+		const bytes = await readFile(file);
+		const hash = createHash("sha256").update(bytes).digest("hex");
+		return `${name} ${bytes.length} ${hash}`;
+	});
+	return (await Promise.all(lines)).sort().join("\n");
+}
+
+/** Those lines of a description that are of one entry, and of what is in it. */
+export function linesOf(description: string, name: string): string {
+	const isOf = (line: string) =>
+		line === `${name}/` || line.startsWith(`${name}/`);
+	return description.split("\n").filter(isOf).join("\n");
+}
+
+export async function makeOldOutput(out: string): Promise<void> {
+	await mkdir(out);
+	const { writeFile } = await import("node:fs/promises");
+	await writeFile(path.join(out, "mine"), "precious");
+}
