@@ -1,11 +1,10 @@
-import { realpath } from "node:fs/promises";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { type Doubt, settleDoubts } from "./delta/doubt.ts";
 import { judgeKnownFiles, judgeOrigin } from "./delta/judge-known.ts";
 import { judgeLayouts } from "./delta/judge-layout.ts";
 import type { KnownFile } from "./delta/known-release.ts";
 import { isPlainlyDelta, judgeLikelihood } from "./delta/likelihood.ts";
-import { toLocalIoError } from "./io/system-error.ts";
+import { followLinks } from "./io/local-path.ts";
 import { recogniseShards } from "./recognise.ts";
 import { sampleCheckpoints } from "./sample.ts";
 
@@ -74,13 +73,7 @@ async function judgePaths(
 }
 
 function realPaths({ shards }: Checkpoint): Promise<string[]> {
-	return Promise.all(
-		shards.map(({ source }) =>
-			realpath(source.path).catch((error) => {
-				throw toLocalIoError(error, source.path, "following the link");
-			}),
-		),
-	);
+	return Promise.all(shards.map(({ source }) => followLinks(source.path)));
 }
 
 /** What config.json holds; null where there is none, or none that can be read as JSON. */

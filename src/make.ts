@@ -1,4 +1,3 @@
-import { realpath } from "node:fs/promises";
 import { withCheckpoints } from "./checkpoint/open-checkpoint.ts";
 import { CONVENTION_IDS, type ConventionId } from "./delta/conventions.ts";
 import type { InputSide } from "./delta/plan.ts";
@@ -10,6 +9,7 @@ import {
 	publishPlan,
 } from "./engine/publish.ts";
 import type { OpenInputs } from "./engine/write-output.ts";
+import { followLinks } from "./io/local-path.ts";
 import {
 	checkBeforeFetching,
 	type FetchChoices,
@@ -88,7 +88,7 @@ export async function make(options: MakeOptions): Promise<MakeReport> {
 }
 
 async function sameInputWarnings(base: string, target: string) {
-	return (await realpath(base)) === (await realpath(target))
+	return (await followLinks(base)) === (await followLinks(target))
 		? [`${target}: base and target are the same, so the delta is all zeros`]
 		: [];
 }

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { realpath } from "node:fs/promises";
 import path from "node:path";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import type { RecognisedFile } from "./delta/judge-known.ts";
@@ -7,7 +6,7 @@ import { KNOWN_FILES, recogniseFile } from "./delta/known-files.ts";
 import type { KnownFile } from "./delta/known-release.ts";
 import { throwIfAborted } from "./errors.ts";
 import type { FileSource } from "./io/file-source.ts";
-import { toLocalIoError } from "./io/system-error.ts";
+import { followLinks } from "./io/local-path.ts";
 
 const READ_BYTES = 2 ** 22;
 
@@ -41,9 +40,7 @@ export async function recogniseShards(
 
 /** The name of a blob in a Hub cache is the SHA-256 of a large file, the SHA-1 of a small one. */
 async function sumInCache(file: string): Promise<string | undefined> {
-	const target = await realpath(file).catch((error) => {
-		throw toLocalIoError(error, file, "following the link");
-	});
+	const target = await followLinks(file);
 	const name = path.basename(target);
 	return path.basename(path.dirname(target)) === "blobs" &&
 		/^[0-9a-f]{64}$/.test(name)

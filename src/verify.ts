@@ -20,6 +20,7 @@ import {
 } from "./format/checksum-file.ts";
 import { INDEX_FILE_NAME } from "./format/shard-index.ts";
 import { openFileSource } from "./io/file-source.ts";
+import { listFolder } from "./io/local-path.ts";
 import { systemErrorCode, toLocalIoError } from "./io/system-error.ts";
 
 export interface VerifyOptions extends Omit<EngineChoices, "kernel"> {
@@ -180,7 +181,7 @@ async function unlistedFiles(
 	folder: string,
 	listed: ReadonlySet<string>,
 ): Promise<string[]> {
-	const names = await readdir(folder);
+	const names = await listFolder(folder);
 	return names
 		.filter((name) => name !== CHECKSUM_FILE_NAME)
 		.filter((name) => !listed.has(name) && !listed.has(`./${name}`))
@@ -192,7 +193,7 @@ async function unlistedFiles(
 async function verifyStructure(
 	folder: string,
 ): Promise<{ problems: string[]; warnings: readonly string[] }> {
-	const names = await readdir(folder);
+	const names = await listFolder(folder);
 	if (!names.some((n) => n.endsWith(".safetensors") || n === INDEX_FILE_NAME))
 		return { problems: [], warnings: [] };
 	try {

@@ -1,6 +1,7 @@
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import path from "node:path";
 import { type FileSource, openFileSource } from "../io/file-source.ts";
+import { listFolder } from "../io/local-path.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
 /** The folder of a model, wherever it is. */
@@ -18,7 +19,7 @@ export interface ModelFolder {
 export function localFolder(location: string): ModelFolder {
 	return {
 		location,
-		list: () => readdir(location),
+		list: () => listFolder(location),
 		has: (fileName) => isThere(path.join(location, fileName)),
 		open: (fileName) => openFileSource(path.join(location, fileName)),
 	};

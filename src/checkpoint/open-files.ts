@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import path from "node:path";
 import { UsageError } from "../errors.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import { type FileSource, openFileSource } from "../io/file-source.ts";
+import { listFolder } from "../io/local-path.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 import { refuseLinksOut } from "./side-files.ts";
 
@@ -66,9 +67,7 @@ export async function listNames(location: string): Promise<Names> {
 		const folder = path.dirname(location);
 		return { folder, isFolder: false, fileNames, folderNames };
 	}
-	const entries = await readdir(location).catch((error) => {
-		throw toLocalIoError(error, location, "listing");
-	});
+	const entries = await listFolder(location);
 	for (const name of entries.filter((n) => !n.startsWith(".")).sort()) {
 		// A link that leads nowhere is told when it is opened.
 		const target = await stat(path.join(location, name)).catch(() => null);

@@ -1,7 +1,6 @@
-import { readdir, realpath } from "node:fs/promises";
 import path from "node:path";
 import { FormatError } from "../errors.ts";
-import { toLocalIoError } from "../io/system-error.ts";
+import { followLinks, listFolder } from "../io/local-path.ts";
 import type { ModelFolder } from "./model-folder.ts";
 
 /** Files beside the weights that make a model usable, by the script that would write them. */
@@ -44,7 +43,7 @@ export function sideFileKind(fileName: string): SideFileKind | null {
  * @throws {FormatError} for a symbolic link that leaves the folder: its target would be published
  */
 export async function findSideFiles(folder: string): Promise<SideFile[]> {
-	const files = sideFilesAmong(await readdir(folder));
+	const files = sideFilesAmong(await listFolder(folder));
 	await refuseLinksOut(
 		folder,
 		files.map(({ fileName }) => fileName),
@@ -74,9 +73,7 @@ export async function refuseLinksOut(
 	const roots = await allowedRoots(within);
 	for (const fileName of fileNames) {
 		const file = path.join(folder, fileName);
-		const target = await realpath(file).catch((error) => {
-			throw toLocalIoError(error, file, "following the link");
-		});
+		const target = await followLinks(file);
 		if (!roots.some((root) => target.startsWith(root + path.sep)))
 			throw new FormatError({
 				where: file,
@@ -93,7 +90,7 @@ export async function refuseLinksOut(
  * the whole cache.
  */
 async function allowedRoots(folder: string): Promise<string[]> {
-	const real = await realpath(folder);
+	const real = await followLinks(folder);
 	const parent = path.dirname(real);
 	if (path.basename(parent) !== "snapshots") return [real];
 	const repository = path.dirname(parent);

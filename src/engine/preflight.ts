@@ -21,16 +21,20 @@ export async function preflight(
 	inputs: readonly string[],
 	{ byteLength, overwrite }: { byteLength: number; overwrite: boolean },
 ): Promise<void> {
-	const parent = path.dirname(path.resolve(out));
-	await checkParent(parent, out);
-	await checkLinks(parent);
-	await checkOutside(out, inputs, overwrite);
-	const staged = await stagedBytes(stagingPath(out));
-	// With something staged it may be the output of that, which was not told yet.
-	if (!overwrite && staged === null)
-		if ((await lookAtOutput(LOCAL_FILES, out)) === "full")
-			throw outputExists(out);
-	await checkSpace(parent, byteLength - (staged ?? 0));
+	try {
+		const parent = path.dirname(path.resolve(out));
+		await checkParent(parent, out);
+		await checkLinks(parent);
+		await checkOutside(out, inputs, overwrite);
+		const staged = await stagedBytes(stagingPath(out));
+		// With something staged it may be the output of that, which was not told yet.
+		if (!overwrite && staged === null)
+			if ((await lookAtOutput(LOCAL_FILES, out)) === "full")
+				throw outputExists(out);
+		await checkSpace(parent, byteLength - (staged ?? 0));
+	} catch (error) {
+		throw toLocalIoError(error, out, "looking at its place");
+	}
 }
 
 async function checkParent(parent: string, out: string): Promise<void> {
