@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { expect } from "vitest";
 import { run } from "../../end-to-end/run.ts";
 import { writeTinyModels } from "./tiny-merge.ts";
 
@@ -117,15 +118,27 @@ export async function describeFolder(folder: string): Promise<string> {
 	return (await Promise.all(lines)).sort().join("\n");
 }
 
-/** Those lines of a description that are of one entry, and of what is in it. */
-export function linesOf(description: string, name: string): string {
-	const isOf = (line: string) =>
-		line === `${name}/` || line.startsWith(`${name}/`);
-	return description.split("\n").filter(isOf).join("\n");
+/**
+ * Look at what a run has left that came to no good end: its whole output, or none; where it was to replace
+ * a folder, that whole folder or the whole output.
+ *
+ * @returns whether the output is there
+ */
+export function judgeOutput(
+	left: string,
+	expected: string,
+	replaces: boolean,
+	where: string,
+): boolean {
+	const lines = left.split("\n").filter((line) => /^out\//.test(line));
+	const isNew = lines.join("\n") === expected;
+	const isOld = /^out(\.old-\w+)?\/mine 8 /m.test(left);
+	expect(isNew || (replaces ? isOld : lines.length === 0), where).toBe(true);
+	return isNew;
 }
 
+/** A folder that stands where an output is to be. */
 export async function makeOldOutput(out: string): Promise<void> {
 	await mkdir(out);
-	const { writeFile } = await import("node:fs/promises");
 	await writeFile(path.join(out, "mine"), "precious");
 }

@@ -27,11 +27,9 @@ export type Counts = ReadonlyMap<string, number>;
 export interface Tracing {
 	calls: readonly string[];
 	/** paths beside those of the output */
-	paths?: readonly string[];
+	paths?: readonly string[] | undefined;
 	/** as strace's `-e inject=` has it, counted over the calls that are traced */
 	inject?: string | undefined;
-	/** of strace, that the command is started by */
-	more?: readonly string[];
 }
 
 /** Run a merge with those of its system calls traced that reach its output, all of which one thread makes. */

@@ -3,6 +3,8 @@ import { random } from "./explore.ts";
 /** Tries some of many: as many, in an order that a seed gives, as there is time for. */
 export class Trials<T> {
 	tried = 0;
+	/** what was not as it should be, at most a few of it */
+	readonly wrong: string[] = [];
 	readonly all: readonly T[];
 	private readonly seed = Number(process.env.CRASH_SEED ?? 1);
 
@@ -10,14 +12,18 @@ export class Trials<T> {
 		this.all = all;
 	}
 
-	/** @param seconds  after which no more is begun, unless `CRASH_ALL` is set */
+	/**
+	 * @param seconds  after which no more is begun, unless `CRASH_ALL` is set
+	 * @param work     throws where something is wrong
+	 */
 	async run(seconds: number, work: (each: T) => Promise<void>): Promise<void> {
 		const deadline = performance.now() + seconds * 1000;
 		const remaining = shuffle(this.all, this.seed).values();
 		const workInTurn = async () => {
 			for (const each of remaining) {
 				if (performance.now() > deadline && !process.env.CRASH_ALL) return;
-				await work(each);
+				if (this.wrong.length >= ENOUGH) return;
+				await work(each).catch((error) => this.wrong.push(error.message));
 				this.tried++;
 			}
 		};
@@ -36,6 +42,7 @@ export class Trials<T> {
 }
 
 const AT_ONCE = 2;
+const ENOUGH = Number(process.env.CRASH_WRONG ?? 5);
 
 function shuffle<T>(all: readonly T[], seed: number): T[] {
 	const pick = random(seed);
