@@ -19,20 +19,24 @@ export async function main(
 	const output = watchOutput(streams);
 	const { runCommandLine } = await import("./command-line.ts");
 	const exitCode = await runCommandLine(args, streams);
-	return output.isClosed ? CLOSED_OUTPUT : exitCode;
+	return output.exitCode ?? exitCode;
 }
 
 /** A reader that has seen enough, such as `head`, ends other programs by SIGPIPE: 128 + 13. */
 const CLOSED_OUTPUT = 141;
+/** What a report is written to is full: a failure of the machine, like those of the merge. */
+const FAILED_OUTPUT = 6;
 
-/** Let the command finish its work although nobody reads what it says, and tell that by the exit code. */
-function watchOutput({ stdout, stderr }: Streams): { isClosed: boolean } {
-	const output = { isClosed: false };
+/** Let the command finish its work although nobody can read what it says, and tell that by the exit code. */
+function watchOutput({ stdout, stderr }: Streams): { exitCode: number | null } {
+	const output: { exitCode: number | null } = { exitCode: null };
 	for (const stream of [stdout, stderr])
 		stream.on("error", (error: NodeJS.ErrnoException) => {
-			if (error.code !== "EPIPE") throw error;
-			output.isClosed = true;
-			process.exitCode = CLOSED_OUTPUT; // it may come after the command's own end
+			const isClosed = error.code === "EPIPE";
+			if (!isClosed && stream === stdout && output.exitCode === null)
+				stderr.write(`error stdout: ${error.message}\n`);
+			output.exitCode ??= isClosed ? CLOSED_OUTPUT : FAILED_OUTPUT;
+			process.exitCode = output.exitCode; // it may come after the command's own end
 		});
 	return output;
 }
