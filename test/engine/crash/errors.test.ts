@@ -99,7 +99,7 @@ describe.skipIf(whyNot !== null)(
 				points.push(...(await listPoints(scene)));
 			let failed = 0;
 			const trials = new Trials(points);
-			await trials.run(30, async ({ scene, call, k, error, lasts }) => {
+			await trials.run(35, async ({ scene, call, k, error, lasts }) => {
 				const { overwrite } = SCENES[scene];
 				const out = await merge.newOutput();
 				const inject = `${call}:error=${error}:when=${k}${lasts ? "+" : ""}`;

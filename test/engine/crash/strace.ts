@@ -1,7 +1,9 @@
-import { spawnSync } from "node:child_process";
-import { readFile, rm } from "node:fs/promises";
+import { type ChildProcess, spawnSync } from "node:child_process";
+import { readFileSync, watch } from "node:fs";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
+import { onTestFinished } from "vitest";
 import { thisProcess } from "../../../src/io/owner.ts";
 import { mergedName } from "../../../src/io/take-over.ts";
 import { type Ended, type RealMerge, startCommand } from "./real-command.ts";
@@ -15,7 +17,15 @@ export const WRITING_CALLS = [
 /** Why no command can be traced here, or null where it can. */
 export function whyNoStrace(): string | null {
 	if (process.platform !== "linux") return "Linux is missing";
-	const args = ["-D", "-f", "-o", "/dev/null", "-e", "inject=chdir:error=EIO"];
+	const args = [
+		"-D",
+		"-f",
+		"--seccomp-bpf",
+		"-o",
+		"/dev/null",
+		"-e",
+		"inject=chdir:error=EIO",
+	];
 	const { error, status } = spawnSync("strace", [...args, "true"]);
 	if (error) return "strace is missing";
 	return status === 0 ? null : "the right to trace is missing";
@@ -54,9 +64,12 @@ export async function startTraced(
 	args = merge.args(out),
 ) {
 	const log = `${path.dirname(out)}.strace`;
+	await writeFile(log, ""); // so that it can be watched
 	const strace = [
 		...["-D", "-f", "-o", log, "-e", `trace=${calls.join(",")}`],
 		...(inject === undefined ? [] : ["-e", `inject=${inject}`]),
+		// Sooner, because no other call stops the process; but signals do not arrive then.
+		...(inject?.includes("signal=") ? [] : ["--seccomp-bpf"]),
 	];
 	// The shell becomes the command, so what the command will call its files is known before it starts.
 	const program = 'read -r paths; exec strace $paths "$@"';
@@ -108,4 +121,46 @@ function countCalls(log: string): Counts {
 	for (const [, call = ""] of log.matchAll(/^\d+ +(\w+)\(/gm))
 		counts.set(call, (counts.get(call) ?? 0) + 1);
 	return counts;
+}
+
+/** A merge that is stopped, until it is told to go on. */
+export interface PausedMerge {
+	child: ChildProcess;
+	ended: Promise<Ended>;
+	goOn(): Promise<Ended>;
+}
+
+/** Start a merge and stop it at its k-th write to the output. */
+export async function pauseMerge(
+	merge: RealMerge,
+	out: string,
+	k: number,
+	args?: string[],
+): Promise<PausedMerge> {
+	const inject = `pwrite64:signal=SIGSTOP:when=${k}`;
+	const tracing = { calls: ["pwrite64"], inject };
+	const { child, ended, log } = await startTraced(merge, out, tracing, args);
+	onTestFinished(() => {
+		child.kill("SIGKILL"); // where the test did not come to its end
+	});
+	await waitForText(log, "stopped by SIGSTOP");
+	const goOn = async () => {
+		child.kill("SIGCONT");
+		const result = await ended;
+		await rm(log);
+		return result;
+	};
+	return { child, ended, goOn };
+}
+
+function waitForText(file: string, text: string): Promise<void> {
+	return new Promise((resolve) => {
+		const look = () => {
+			if (!readFileSync(file, "utf8").includes(text)) return;
+			watcher.close();
+			resolve();
+		};
+		const watcher = watch(file, look);
+		look(); // it may have come before
+	});
 }
