@@ -2,13 +2,8 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import {
-	describeFolder,
-	type Ended,
-	judgeOutput,
-	makeOldOutput,
-	RealMerge,
-} from "./real-command.ts";
+import { describeFolder, type Ended } from "./command.ts";
+import { judgeOutput, makeOldOutput, RealMerge } from "./real-command.ts";
 import { traceMerge, WRITING_CALLS, whyNoStrace } from "./strace.ts";
 import { Trials } from "./trials.ts";
 

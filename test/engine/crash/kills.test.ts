@@ -2,12 +2,8 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import {
-	describeFolder,
-	judgeOutput,
-	makeOldOutput,
-	RealMerge,
-} from "./real-command.ts";
+import { describeFolder } from "./command.ts";
+import { judgeOutput, makeOldOutput, RealMerge } from "./real-command.ts";
 import { traceMerge, WRITING_CALLS, whyNoStrace } from "./strace.ts";
 import { Trials } from "./trials.ts";
 

@@ -16,14 +16,9 @@ import {
 	encodeHeader,
 	headerBytes,
 } from "../../../src/format/safetensors-writer.ts";
+import { describeFolder, runCommand, startCommand } from "./command.ts";
 import { openMemoryLimit, whyNoMemoryLimit } from "./memory-limit.ts";
-import {
-	describeFolder,
-	judgeOutput,
-	RealMerge,
-	runCommand,
-	startCommand,
-} from "./real-command.ts";
+import { judgeOutput, RealMerge } from "./real-command.ts";
 import { pauseMerge, whyNoStrace } from "./strace.ts";
 
 /** The right to mount, or what of it is missing. */

@@ -1,23 +1,9 @@
-import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import { run } from "../../end-to-end/run.ts";
+import { describeFolder, runCommand } from "./command.ts";
 import { writeTinyModels } from "./tiny-merge.ts";
-
-export const COMMAND = fileURLToPath(
-	new URL("../../../dist/bin/merge-delta.cjs", import.meta.url),
-);
-
-/** What became of a process. */
-export interface Ended {
-	/** null where a signal ended it */
-	code: number | null;
-	stdout: string;
-	stderr: string;
-}
 
 /** A merge of a few dozen kilobytes by the command itself, whose shards are claimed in several pieces. */
 export class RealMerge {
@@ -74,48 +60,6 @@ export class RealMerge {
 		const { resumed } = JSON.parse(stdout);
 		return { exitCode, stderr, resumedBytes: resumed?.byteLength ?? 0 };
 	}
-}
-
-/** Run the command to its end. */
-export function runCommand(
-	args: readonly string[],
-	wrapper: readonly string[] = [],
-	env: NodeJS.ProcessEnv = {},
-): Promise<Ended> {
-	return startCommand(args, wrapper, env).ended;
-}
-
-/** Start the command. @param wrapper  what it is an argument of, as a shell that sets limits first */
-export function startCommand(
-	args: readonly string[],
-	wrapper: readonly string[] = [],
-	env: NodeJS.ProcessEnv = {},
-) {
-	const [file = "", ...rest] = [...wrapper, process.execPath, COMMAND, ...args];
-	const child = spawn(file, rest, { env: { ...process.env, ...env } });
-	const text = { stdout: "", stderr: "" };
-	child.stdout.on("data", (bytes) => (text.stdout += bytes));
-	child.stderr.on("data", (bytes) => (text.stderr += bytes));
-	child.stdin.on("error", () => {}); // it may be gone before it has read
-	const ended = new Promise<Ended>((resolve, reject) => {
-		child.on("error", reject);
-		child.on("close", (code) => resolve({ code, ...text }));
-	});
-	return { child, ended };
-}
-
-/** All files of a folder, as text that can be compared and shown: names, lengths, checksums. */
-export async function describeFolder(folder: string): Promise<string> {
-	const names = await readdir(folder, { recursive: true, withFileTypes: true });
-	const lines = names.map(async (entry) => {
-		const file = path.join(entry.parentPath, entry.name);
-		const name = path.relative(folder, file);
-		if (!entry.isFile()) return `${name}/`;
-		const bytes = await readFile(file);
-		const hash = createHash("sha256").update(bytes).digest("hex");
-		return `${name} ${bytes.length} ${hash}`;
-	});
-	return (await Promise.all(lines)).sort().join("\n");
 }
 
 /**

@@ -6,7 +6,8 @@ import path from "node:path";
 import { onTestFinished } from "vitest";
 import { thisProcess } from "../../../src/io/owner.ts";
 import { mergedName } from "../../../src/io/take-over.ts";
-import { type Ended, type RealMerge, startCommand } from "./real-command.ts";
+import { type Ended, startCommand } from "./command.ts";
+import type { RealMerge } from "./real-command.ts";
 
 /** System calls that change what is on the disk, or open it. */
 export const WRITING_CALLS = [
