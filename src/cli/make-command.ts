@@ -72,11 +72,11 @@ export async function makeCommand(
 	const started = performance.now();
 	const { out, convention, dtype, allowNonFinite } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
-	const { overwrite, resume, keepStaging } = options;
+	const { overwrite, resume, keepStaging, syncBytes } = options;
 	const report = await make({
 		...{ base, target, out, convention, dtype, allowNonFinite },
 		...{ kernel, threads, memory, directIo, inputSums },
-		...{ overwrite, resume, keepStaging },
+		...{ overwrite, resume, keepStaging, syncBytes },
 		...hubChoices(options, terminal),
 		signal,
 		onResume: (found) => tellResume(found, terminal),

@@ -26,7 +26,7 @@ export async function mergeCommand(
 	const { out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
-	const { overwrite, resume, keepStaging } = options;
+	const { overwrite, resume, keepStaging, syncBytes } = options;
 	const { allowUnlikely, noStore, expect, baseSha256, deltaSha256 } = options;
 	const {
 		manifest,
@@ -44,7 +44,7 @@ export async function mergeCommand(
 			deltaSha256,
 		},
 		...{ kernel, threads, memory, directIo, inputSums },
-		...{ overwrite, resume, keepStaging },
+		...{ overwrite, resume, keepStaging, syncBytes },
 		...hubChoices(options, terminal),
 		signal,
 		onFetch: (at) => fetching.update(at),

@@ -229,6 +229,13 @@ export function outputOptions<T>(y: Argv<T>) {
 			default: false,
 			describe: "keep what was written when the result is refused",
 		})
+		.option("sync-bytes", {
+			type: "string",
+			requiresArg: true,
+			coerce: (text: string) => parseBytes("--sync-bytes", text),
+			describe: "most of each output file that a crash may cost",
+			hidden: true, // for tests, which crash small models
+		})
 		.option("allow-non-finite", {
 			type: "boolean",
 			default: false,

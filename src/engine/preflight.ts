@@ -38,19 +38,23 @@ export async function preflight(
 		others?: readonly DiskNeed[];
 	},
 ): Promise<void> {
-	const parent = path.dirname(path.resolve(out));
-	await checkParent(parent, out);
-	await checkLinks(parent);
-	await checkOutside(out, inputs, overwrite);
-	await checkNoLink(out);
-	const staged = await stagedBytes(stagingPath(out));
-	// With something staged it may be the output of that, which was not told yet.
-	if (!overwrite && staged === null)
-		if ((await lookAtOutput(LOCAL_FILES, out)) === "full")
-			throw outputExists(out);
-	const needed = Math.ceil((byteLength - (staged ?? 0)) * 1.01);
-	const output = { what: "the output", folder: parent, byteLength: needed };
-	await checkSpace([output, ...others]);
+	try {
+		const parent = path.dirname(path.resolve(out));
+		await checkParent(parent, out);
+		await checkLinks(parent);
+		await checkOutside(out, inputs, overwrite);
+		await checkNoLink(out);
+		const staged = await stagedBytes(stagingPath(out));
+		// With something staged it may be the output of that, which was not told yet.
+		if (!overwrite && staged === null)
+			if ((await lookAtOutput(LOCAL_FILES, out)) === "full")
+				throw outputExists(out);
+		const needed = Math.ceil((byteLength - (staged ?? 0)) * 1.01);
+		const output = { what: "the output", folder: parent, byteLength: needed };
+		await checkSpace([output, ...others]);
+	} catch (error) {
+		throw toLocalIoError(error, out, "looking at its place");
+	}
 }
 
 async function checkParent(parent: string, out: string): Promise<void> {

@@ -101,23 +101,23 @@ class LocalFileSource implements FileSource {
 
 	async chooseReading(directIo: DirectIo): Promise<void> {
 		const { path, file } = this;
+		const isFaster = async () =>
+			(await isLocalDisk(path)) && !isCached(file.buffered, this.byteLength);
 		const wanted =
 			directIo === "on" ||
-			(directIo === "auto" &&
-				(await isLocalDisk(path)) &&
-				!isCached(file.buffered, this.byteLength));
-		if (wanted) await file.bypassCache(path, READ_FLAGS);
+			(directIo === "auto" && (await this.tried("reading", isFaster())));
+		if (wanted) await this.tried("opening", file.bypassCache(path, READ_FLAGS));
 	}
 
 	async read(fileOffset: number, into: Uint8Array): Promise<void> {
-		const done = await this.file
-			.transfer(fileOffset, into, async (handle, bytes, at) => {
+		const reading = this.file.transfer(
+			...([fileOffset, into] as const),
+			async (handle, bytes, at) => {
 				const { bytesRead } = await handle.read(bytes, 0, bytes.length, at);
 				return bytesRead;
-			})
-			.catch((error) => {
-				throw toLocalIoError(error, this.path, "reading");
-			});
+			},
+		);
+		const done = await this.tried("reading", reading);
 		if (done < into.length)
 			throw new SourceChangedError({
 				where: `${this.path}, byte ${fileOffset + done}`,
@@ -130,7 +130,8 @@ class LocalFileSource implements FileSource {
 	}
 
 	async checkUnchanged(): Promise<void> {
-		const now = await identify(this.file.buffered);
+		const looking = identify(this.file.buffered);
+		const now = await this.tried("looking at it", looking);
 		if (now.text !== this.identity || now.device !== this.device)
 			throw new SourceChangedError({
 				where: this.path,
@@ -140,6 +141,14 @@ class LocalFileSource implements FileSource {
 	}
 
 	async close(): Promise<void> {
-		await this.file.close();
+		await this.tried("closing", this.file.close());
+	}
+
+	private async tried<T>(what: string, work: Promise<T>): Promise<T> {
+		try {
+			return await work;
+		} catch (error) {
+			throw toLocalIoError(error, this.path, what);
+		}
 	}
 }

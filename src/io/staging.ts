@@ -139,7 +139,8 @@ export class Staging {
 		try {
 			await opened.write(0, bytes);
 			await opened.sync();
-			await this.rename(`${file}.tmp`, file);
+			await this.rename(opened.path, file);
+			opened.path = file;
 			return opened;
 		} catch (error) {
 			await opened.abandon();
@@ -232,7 +233,7 @@ export class Staging {
 	}
 
 	/**
-	 * Make the output appear, whole, under its name; its files must be exactly these.
+	 * Make the output appear, whole, under its name, which `syncNames` makes durable; its files must be exactly these.
 	 *
 	 * @param old  where a folder that stands there is moved; null: none may
 	 * @throws {OutputConflictError} where something has appeared there in the meantime
@@ -262,7 +263,6 @@ export class Staging {
 		});
 		this.mergedIsThere = false;
 		this.unsynced.add(path.dirname(out)).add(root);
-		await this.syncNames();
 	}
 
 	/** Let others take over the folder, as it is. */

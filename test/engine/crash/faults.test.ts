@@ -61,6 +61,8 @@ async function failAndGoOn(
 	// All of the old, all of the new, or nothing at all.
 	if (overwrite) expect(isOld || isNew).toBe(true);
 	else expect(isNew || !/^out\//m.test(left)).toBe(true);
+	const details = failed.error.fault.details?.join() ?? "";
+	expect(details.includes("the output is there")).toBe(isNew);
 	const again = await run(overwrite, {}, failed.sim.nodes, 2);
 	expect(again.error).toBeNull();
 	expect(describeDisk(again.sim.nodes)).toBe(expected);
