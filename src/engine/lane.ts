@@ -170,7 +170,6 @@ export class Lane {
 		const sha256 = inOrder ?? (await this.readDigest());
 		if (isWhole && expected !== null && sha256 !== expected)
 			throw wrongResult(fileName, expected, sha256);
-		await staging.syncNames();
 		const claim = { shardIndex, byteLength: end as number, sha256 };
 		await journal.append({ ...claim, counts: tally.counts });
 		if (!isWhole) return null;

@@ -115,7 +115,9 @@ class Checker {
 				await this.settle(staged, file, byteLength);
 				return { claims: held, whole: { fileName, byteLength, sha256 } };
 			}
-			if (held.length === 0 || staged.isWhole) return null;
+			if (held.length === 0) return null;
+			// It was whole before that could be claimed.
+			if (staged.isWhole) await this.staging.reopen(fileName);
 			await file.truncate(byteLength);
 			isKept = true;
 			const begun = { shardIndex, shard, file, digest, fileOffset: byteLength };

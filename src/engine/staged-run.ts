@@ -144,6 +144,7 @@ class StagedRun {
 	async leave(error: unknown): Promise<unknown> {
 		const { staging, totalBytes } = this;
 		const { root } = staging;
+		if (!this.isPublished) await this.journal?.flush().catch(() => {}); // or less is safe
 		const safeBytes = this.journal?.safeBytes ?? this.foundBytes;
 		const keeps = isMendable(error) ? safeBytes > 0 : this.options.keepStaging;
 		const isUntouched = this.journal === null && !staging.isNew;
@@ -196,12 +197,12 @@ class StagedRun {
 			);
 		}
 		const { claims: held } = reused;
-		this.journal = await JournalFile.create(staging, planText, held).catch(
-			async (error) => {
-				for (const { file } of reused.begun.values()) await file.abandon();
-				throw error;
-			},
-		);
+		this.journal = await JournalFile.create(
+			...([staging, planText, held, engine.options.syncBytes] as const),
+		).catch(async (error) => {
+			for (const { file } of reused.begun.values()) await file.abandon();
+			throw error;
+		});
 		return { staging, journal: this.journal, reused };
 	}
 

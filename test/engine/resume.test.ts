@@ -27,7 +27,8 @@ import { writeModel } from "./crash/tiny-merge.ts";
 vi.setConfig({ testTimeout: 60_000 });
 
 const SMALL = { syncBytes: 2 ** 15, kernel: "js" } as const;
-const ROWS = { "a.weight": 900, "b.weight": 400, "c.weight": 700 };
+/** Enough slices that not all are written before the first are safe. */
+const ROWS = { "a.weight": 20_000, "b.weight": 9000, "c.weight": 15_000 };
 
 /** Two models of some shards, and where to merge them. */
 async function models() {
