@@ -60,6 +60,12 @@ export class VerificationError extends MergeDeltaError {
 	readonly code = "ERR_VERIFICATION";
 }
 
+/** What came over the network was not what was published. Another time it may be. */
+export class SpoiltOnItsWay extends VerificationError {}
+
+/** And it was planned by: what was made so is of no use to another plan. */
+export class PlannedBySpoilt extends SpoiltOnItsWay {}
+
 /** The call makes no sense: change the arguments. */
 export class UsageError extends MergeDeltaError {
 	readonly code = "ERR_USAGE";

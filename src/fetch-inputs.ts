@@ -5,12 +5,12 @@ import {
 } from "./checkpoint/needed-files.ts";
 import { filesOf, type MergePlan } from "./delta/plan.ts";
 import type { DiskNeed } from "./engine/preflight.ts";
+import { SpoiltOnItsWay } from "./errors.ts";
 import {
 	type DownloadOptions,
 	downloadFiles,
 	FetchTally,
 } from "./hub/download.ts";
-import { SpoiltOnItsWay } from "./hub/early-reads.ts";
 import type { HubRepository } from "./hub/hub-repository.ts";
 import type { RemoteFile } from "./hub/repository.ts";
 import type { FileSource } from "./io/file-source.ts";
@@ -154,7 +154,7 @@ export class WantedFiles {
 	}
 }
 
-/** Do work that reads on the Hub, and once more from its start where what it read was spoilt on its way. */
+/** Do work that reads on the Hub, and once more where what it read was spoilt on its way: what is safe then is not made again. */
 export async function againIfSpoilt<T>(
 	{ hub }: FetchChoices,
 	work: () => Promise<T>,

@@ -9,7 +9,8 @@ interface Passage {
 	isKnown: boolean;
 	/** its SHA-256, once it is known to be right */
 	sha256: Promise<string>;
-	settle(sha256: Promise<string>): void;
+	resolve(sha256: string): void;
+	reject(error: unknown): void;
 }
 
 /**
@@ -18,6 +19,8 @@ interface Passage {
  */
 export class PassingInputs {
 	private readonly passages = new Map<ByteSource, Passage>();
+	/** those that no work reads */
+	private readonly unread: Passage[] = [];
 	private readonly onFailure: (error: unknown) => void;
 
 	/**
@@ -37,7 +40,9 @@ export class PassingInputs {
 			if (passing === undefined) continue;
 			const count = readers.filter((files) => files.has(source)).length;
 			const isKnown = count === 0 && made.has(source);
-			this.passages.set(source, createPassage(passing, count, isKnown));
+			const passage = createPassage(passing, count, isKnown);
+			this.passages.set(source, passage);
+			if (count === 0) this.unread.push(passage);
 		}
 	}
 
@@ -60,26 +65,26 @@ export class PassingInputs {
 		for (const file of files) await this.passages.get(file)?.sha256;
 	}
 
-	/** After all work: let the rest pass. @returns SHA-256 in hex by file */
+	/** After all work, once: let the rest pass. @returns SHA-256 in hex by file */
 	async all(): Promise<Map<ByteSource, string>> {
 		const sums = new Map<ByteSource, string>();
-		for (const [file, passage] of this.passages) {
-			if (passage.readers === 0) this.finish(passage);
-			sums.set(file, await passage.sha256);
-		}
+		for (const passage of this.unread) this.finish(passage);
+		for (const [file, { sha256 }] of this.passages)
+			sums.set(file, await sha256);
 		return sums;
 	}
 
 	/** Let nobody wait any longer. */
 	fail(error: unknown): void {
-		for (const { settle } of this.passages.values())
-			settle(Promise.reject(error));
+		for (const { reject } of this.passages.values()) reject(error);
 	}
 
-	private finish({ passing, isKnown, settle }: Passage): void {
+	private finish({ passing, isKnown, resolve, reject }: Passage): void {
 		const sha256 = isKnown ? passing.trust() : passing.finish();
-		sha256.catch((error) => this.onFailure(error));
-		settle(sha256);
+		sha256.then(resolve, (error) => {
+			reject(error);
+			this.onFailure(error);
+		});
 	}
 }
 
@@ -88,10 +93,11 @@ function createPassage(
 	readers: number,
 	isKnown: boolean,
 ): Passage {
-	let settle: Passage["settle"] = () => {};
-	const sha256 = new Promise<string>((resolve) => {
-		settle = resolve;
+	let resolve: Passage["resolve"] = () => {};
+	let reject: Passage["reject"] = () => {};
+	const sha256 = new Promise<string>((...settle) => {
+		[resolve, reject] = settle;
 	});
 	sha256.catch(() => {}); // told to those who wait for it
-	return { passing, readers, isKnown, sha256, settle };
+	return { passing, readers, isKnown, sha256, resolve, reject };
 }

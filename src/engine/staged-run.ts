@@ -4,7 +4,9 @@ import {
 	FormatError,
 	MergeDeltaError,
 	MismatchError,
+	PlannedBySpoilt,
 	SourceChangedError,
+	SpoiltOnItsWay,
 	VerificationError,
 } from "../errors.ts";
 import { listIfThere, removeTree, syncFolder } from "../io/folders.ts";
@@ -257,6 +259,8 @@ class StagedRun {
 
 /** Whether running again may help: neither the inputs nor the options are at fault. */
 function isMendable(error: unknown): boolean {
+	if (error instanceof SpoiltOnItsWay)
+		return !(error instanceof PlannedBySpoilt);
 	return ![
 		VerificationError,
 		MismatchError,

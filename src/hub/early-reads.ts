@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { VerificationError } from "../errors.ts";
+import { PlannedBySpoilt } from "../errors.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import { readRange } from "./read-range.ts";
 import { describeSubject } from "./refusal.ts";
@@ -69,7 +69,7 @@ export class EarlyReads {
 	/**
 	 * Compare what was read with the file as it is now.
 	 *
-	 * @throws {VerificationError} where another one was read
+	 * @throws {PlannedBySpoilt} where another one was read
 	 */
 	async confirm(whole: ByteSource): Promise<void> {
 		for (const { begin, byteLength, sha256 } of this.taken) {
@@ -199,11 +199,8 @@ function sha256Of(bytes: Uint8Array): string {
 	return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** What came over the network was not what was published. Another time it may be. */
-export class SpoiltOnItsWay extends VerificationError {}
-
-function otherBytes(file: RemoteFile, begin: number): SpoiltOnItsWay {
-	return new SpoiltOnItsWay({
+function otherBytes(file: RemoteFile, begin: number): PlannedBySpoilt {
+	return new PlannedBySpoilt({
 		where: `${describeSubject({ ...file, revision: file.commit })}, byte ${begin}`,
 		what: "other bytes came when it was looked into than when it was fetched",
 		remedy: "Is HF_ENDPOINT a mirror, or a proxy in between? Try without",

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
-import { type EarlyReads, SpoiltOnItsWay } from "./early-reads.ts";
+import { SpoiltOnItsWay } from "../errors.ts";
+import type { EarlyReads } from "./early-reads.ts";
 import { hashOf } from "./partial.ts";
 import { readRange } from "./read-range.ts";
 import { describeSubject } from "./refusal.ts";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
-import { NetworkError } from "../../src/errors.ts";
-import { EarlyReads, SpoiltOnItsWay } from "../../src/hub/early-reads.ts";
+import { NetworkError, SpoiltOnItsWay } from "../../src/errors.ts";
+import { EarlyReads } from "../../src/hub/early-reads.ts";
 import { HubStream } from "../../src/hub/hub-stream.ts";
 import { listed, MODEL, openHub, settingsFor, someBytes } from "./open-hub.ts";
 

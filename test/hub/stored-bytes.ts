@@ -31,6 +31,35 @@ export function bytesOf(content: Uint8Array | string): StoredBytes {
 	};
 }
 
+/**
+ * Bytes of which the second half does not come before the gate opens, and one may be spoilt: where all of them are
+ * asked for at once, and only once the gate is armed.
+ */
+export function behindGate(bytes: Uint8Array) {
+	let open = () => {};
+	const opened = new Promise<void>((resolve) => {
+		open = resolve;
+	});
+	const gate = { isArmed: false, open, spoiltByte: null as number | null };
+	const { byteLength } = bytes;
+	const content: StoredBytes = {
+		byteLength,
+		async *read(begin, end) {
+			const isGated = gate.isArmed && end - begin === byteLength;
+			const sent = Uint8Array.from(bytes);
+			const { spoiltByte } = gate;
+			if (isGated && spoiltByte !== null)
+				sent[spoiltByte] = (sent[spoiltByte] as number) ^ 1;
+			const whole = bytesOf(sent);
+			const middle = Math.min(Math.max(begin, byteLength / 2), end);
+			yield* whole.read(begin, middle);
+			if (isGated) await opened;
+			yield* whole.read(middle, end);
+		},
+	};
+	return Object.assign(gate, { content });
+}
+
 /** @throws the system's error where the file on disk cannot be read */
 export async function openContent(content: Content): Promise<StoredBytes> {
 	if (typeof content === "string" || content instanceof Uint8Array)
