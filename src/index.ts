@@ -23,8 +23,8 @@ export { sumsOf } from "./delta/plan.ts";
 export { type DoctorReport, doctor } from "./doctor.ts";
 export type { EngineChoices } from "./engine/engine-options.ts";
 export type { Manifest, Restoration } from "./engine/manifest.ts";
+export type { Progress } from "./engine/progress.ts";
 export type { RunPerformance } from "./engine/publish.ts";
-export type { Progress } from "./engine/run-plan.ts";
 export type { Resumed, StagedOptions } from "./engine/staged-run.ts";
 export {
 	FormatError,
