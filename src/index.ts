@@ -30,8 +30,8 @@ export { type DoctorReport, doctor } from "./doctor.ts";
 export type { ReadingChoices } from "./engine/engine.ts";
 export type { EngineChoices } from "./engine/engine-options.ts";
 export type { Manifest, Restoration } from "./engine/manifest.ts";
+export type { Progress } from "./engine/progress.ts";
 export type { RunPerformance } from "./engine/publish.ts";
-export type { Progress } from "./engine/run-plan.ts";
 export type { Resumed, StagedOptions } from "./engine/staged-run.ts";
 export {
 	FormatError,

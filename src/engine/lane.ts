@@ -4,7 +4,7 @@ import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
 import { digestFile } from "./digest-stretch.ts";
 import type { Engine } from "./engine.ts";
-import type { Ground } from "./run-plan.ts";
+import type { Ground } from "./ground.ts";
 import type { OutputSlice } from "./slice.ts";
 import { type Counts, Tally } from "./tally.ts";
 

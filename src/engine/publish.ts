@@ -8,7 +8,8 @@ import { Engine } from "./engine.ts";
 import { decideEngineOptions, type EngineChoices } from "./engine-options.ts";
 import type { Manifest } from "./manifest.ts";
 import { preflight } from "./preflight.ts";
-import { type Progress, runPlan } from "./run-plan.ts";
+import type { Progress } from "./progress.ts";
+import { runPlan } from "./run-plan.ts";
 import {
 	outputBytes,
 	type Resumed,

@@ -1,50 +1,28 @@
-import type { MergePlan, OutputShard } from "../delta/plan.ts";
+import type { MergePlan } from "../delta/plan.ts";
 import { addSums } from "../delta/published-sum.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { FileSource } from "../io/file-source.ts";
 import type { WrittenFile } from "../io/output-file.ts";
-import type { Staging } from "../io/staging.ts";
 import type { AddCounts } from "../kernel/kernel.ts";
 import type { Unrestored } from "../kernel/restoration.ts";
 import type { Engine } from "./engine.ts";
+import type { Ground } from "./ground.ts";
 import { InputDigests } from "./input-digests.ts";
-import type { JournalFile } from "./journal-file.ts";
-import { Lane, type OpenShard } from "./lane.ts";
+import type { Lane } from "./lane.ts";
+import { Lanes } from "./lanes.ts";
 import { Pace } from "./pace.ts";
 import { PassingInputs } from "./passing-inputs.ts";
-import type { Reused } from "./resume.ts";
+import type { Progress } from "./progress.ts";
 import { Schedule } from "./schedule.ts";
 import type { Slice } from "./slice.ts";
 import { type Issued, SliceRunner } from "./slice-runner.ts";
 import { Tally } from "./tally.ts";
-import { type Track, tracksByPassing, tracksByShard, unmade } from "./track.ts";
-
-/** Where a run stands, after each slice, and whenever more of it is safe. */
-export interface Progress {
-	/** of the shard that was just written to, from 0 */
-	shardIndex: number;
-	shardCount: number;
-	shardFileName: string;
-	shardWrittenBytes: number;
-	shardBytes: number;
-	/** of all shards, those of an earlier run too */
-	writtenBytes: number;
-	totalBytes: number;
-	/** durable, and known to be: what another run would go on from */
-	safeBytes: number;
-}
+import { chooseTracks } from "./track.ts";
 
 export interface RunOptions {
 	/** also take the checksums of the inputs; CRCs that the inputs tell are checked in any case */
 	inputSums: boolean;
 	onProgress?: ((progress: Progress) => void) | undefined;
-}
-
-/** What a run stands on: where it writes, where it says what is safe, and what an earlier one has left. */
-export interface Ground {
-	staging: Staging;
-	journal: JournalFile;
-	reused: Reused;
 }
 
 export interface RunResult {
@@ -93,13 +71,11 @@ class Run {
 	private readonly engine: Engine;
 	private readonly options: RunOptions;
 	private readonly totalBytes: number;
-	private readonly tracks: readonly Track[];
 	private readonly schedule: Schedule;
 	private readonly passing: PassingInputs;
 	private readonly digests: InputDigests | null;
 	private readonly pace: Pace;
-	/** shards that are being written, by their index */
-	private readonly lanes = new Map<number, Lane>();
+	private readonly lanes: Lanes;
 	private readonly running = new Set<Promise<void>>();
 	private readonly shards: WrittenFile[] = [];
 	private readonly tally = new Tally();
@@ -120,29 +96,32 @@ class Run {
 		this.engine = engine;
 		this.options = options;
 		this.totalBytes = plan.shards.reduce((sum, s) => sum + s.byteLength, 0);
-		const { whole, begun, claims, byteLength } = ground.reused;
+		const { whole, claims, byteLength } = ground.reused;
 		for (const [shardIndex, file] of whole) this.shards[shardIndex] = file;
 		for (const { counts } of claims) this.tally.add(counts);
 		this.writtenBytes = byteLength;
 		const passes = sources.flat().some(({ passing }) => passing);
-		this.tracks = tracksOf(plan, sources, ground);
+		const tracks = chooseTracks(plan, ground.reused, sources);
 		const { inputSums } = options;
 		const digests = new InputDigests(
-			...([engine, plan, sources, inputSums, this.tracks] as const),
+			...([engine, plan, sources, inputSums, tracks] as const),
 		);
 		this.digests = digests.isEmpty ? null : digests;
 		const onFailure = (error: unknown) => this.fail(error);
 		this.schedule = new Schedule(
-			...([plan, this.tracks, sources, engine] as const),
+			...([plan, tracks, sources, engine] as const),
 			{ sharesFiles: passes || this.digests === null, onFailure },
 		);
 		this.passing = new PassingInputs(
 			sources.flat(),
-			this.tracks.map(({ segments }) => this.schedule.filesOf(segments)),
+			tracks.map(({ segments }) => this.schedule.filesOf(segments)),
 			this.schedule.filesOf(plan.shards.flatMap(({ segments }) => segments)),
 			onFailure,
 		);
-		for (const opened of begun.values()) this.createLane(opened);
+		const { schedule, passing } = this;
+		this.lanes = new Lanes(
+			...([plan, { tracks, schedule, passing }, ground, engine] as const),
+		);
 		const { syncBytes } = engine.options;
 		const most = Math.min(engine.slots.slotBytes / 3, syncBytes / 2);
 		this.pace = new Pace({
@@ -182,7 +161,7 @@ class Run {
 
 	/** Close all files, whether whole or not. */
 	async close(): Promise<void> {
-		for (const lane of this.lanes.values()) await lane.abandon(this.ground);
+		await this.lanes.abandon();
 	}
 
 	/** Remember work that goes on meanwhile; the first failure is the run's. */
@@ -208,40 +187,13 @@ class Run {
 			if (digests)
 				for (const early of digests.catchUp(slice, pace.sliceBytes))
 					yield this.place(early, null);
-			const lane = this.lanes.get(shardIndex) ?? (await this.begin(shardIndex));
+			const lane = await this.lanes.of(shardIndex);
 			yield this.place(slice, { track, lane, issued: lane.issue(slice) });
 		}
 		await schedule.arrivals.all();
 		if (digests)
 			for (const slice of digests.remainder(pace.sliceBytes))
 				yield this.place(slice, null);
-	}
-
-	private async begin(shardIndex: number): Promise<Lane> {
-		const { directIo } = this.engine.options;
-		const shard = this.plan.shards[shardIndex] as OutputShard;
-		const file = await this.ground.staging.create(shard.fileName, directIo);
-		const digest = this.engine.openDigest();
-		return this.createLane({ shardIndex, shard, file, digest, fileOffset: 0 });
-	}
-
-	private createLane(opened: OpenShard): Lane {
-		const { shardIndex } = opened;
-		const stretches = this.tracks
-			.flatMap((track) => track.stretches)
-			.filter((stretch) => stretch.shardIndex === shardIndex);
-		const files = this.schedule.filesOf(
-			stretches.flatMap(({ segments }) => segments),
-		);
-		const lane = new Lane(opened, this.engine, {
-			isInOrder: stretches.length === 1,
-			syncBytes: this.passing.hasAny(files)
-				? Infinity
-				: this.engine.options.syncBytes,
-			inputsAreRight: () => this.passing.areRight(files),
-		});
-		this.lanes.set(shardIndex, lane);
-		return lane;
 	}
 
 	/** Take the slice's places in the inputs' checksums, in the order of issue. */
@@ -296,20 +248,6 @@ class Run {
 			safeBytes: this.ground.journal.safeBytes,
 		});
 	}
-}
-
-/** Where inputs pass, the order of their bytes counts and not the output's. */
-function tracksOf(
-	plan: MergePlan,
-	sources: readonly (readonly FileSource[])[],
-	{ reused }: Ground,
-): Track[] {
-	const shards = unmade(plan, reused);
-	const isPassing = ({ input, shard }: { input: number; shard: number }) =>
-		sources[input]?.[shard]?.passing !== undefined;
-	return sources.flat().some(({ passing }) => passing)
-		? tracksByPassing(shards, isPassing)
-		: tracksByShard(shards);
 }
 
 function alignDown(byteLength: number): number {

@@ -15,12 +15,12 @@ import { Staging } from "../io/staging.ts";
 import { toLocalIoError } from "../io/system-error.ts";
 import type { Place } from "../io/take-over.ts";
 import type { Engine } from "./engine.ts";
+import type { Ground } from "./ground.ts";
 import { type Claim, parseJournal } from "./journal.ts";
 import { JournalFile } from "./journal-file.ts";
 import type { Manifest } from "./manifest.ts";
 import { findPublished } from "./published.ts";
 import { checkClaims, coveredBytes, NOTHING_REUSED } from "./resume.ts";
-import type { Ground } from "./run-plan.ts";
 import { encodeStagedPlan, refuseOtherPlan } from "./staged-plan.ts";
 import { type OpenInputs, outputNames } from "./write-output.ts";
 

@@ -5,6 +5,7 @@ import {
 	type Span,
 	spansOf,
 } from "../delta/plan.ts";
+import type { ByteSource } from "../io/byte-source.ts";
 import type { Reused } from "./resume.ts";
 import { type OutputSlice, ShardCutter } from "./slice.ts";
 
@@ -74,6 +75,20 @@ export function unmade(
 			);
 			return { shardIndex, shard, begin, end, segments };
 		});
+}
+
+/** Where files pass, the order of their bytes counts, and otherwise the output's. */
+export function chooseTracks(
+	plan: MergePlan,
+	reused: Pick<Reused, "whole" | "begun">,
+	sources: readonly (readonly ByteSource[])[],
+): Track[] {
+	const shards = unmade(plan, reused);
+	const isPassing = ({ input, shard }: Span) =>
+		sources[input]?.[shard]?.passing !== undefined;
+	return sources.flat().some(({ passing }) => passing)
+		? tracksByPassing(shards, isPassing)
+		: tracksByShard(shards);
 }
 
 /** Each shard by itself, from its start to its end. */

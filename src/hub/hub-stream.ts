@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { SpoiltOnItsWay } from "../errors.ts";
+import { BLOCK_BYTES, type BlockReader, BlockSums } from "./block-sums.ts";
 import type { EarlyReads } from "./early-reads.ts";
 import { hashOf } from "./partial.ts";
 import { readRange } from "./read-range.ts";
@@ -26,7 +27,7 @@ interface Piece {
 /**
  * A file that passes once, from its first byte to its last, in one request unless the connection breaks, and is stored
  * nowhere. It passes as far as reads want it, straight into their memory; what a read wants that has passed already
- * is asked for again. All of it is hashed on the way. Must be closed.
+ * is asked for again, and compared with what had passed. All of it is hashed on the way. Must be closed.
  */
 export class HubStream {
 	private readonly settings: HubSettings;
@@ -38,6 +39,8 @@ export class HubStream {
 	private readonly sha256 = createHash("sha256");
 	/** of what is not in LFS, and so has another name */
 	private readonly blobId: Hash | null;
+	private readonly blocks: BlockSums;
+	private readonly passed: BlockReader;
 	/** what passes next */
 	private at = 0;
 	private inHand = new Uint8Array();
@@ -64,6 +67,8 @@ export class HubStream {
 		this.early = early.watch();
 		this.onPassed = onPassed;
 		this.blobId = file.isLfs ? null : hashOf(file);
+		this.blocks = new BlockSums(this.where, file.byteLength);
+		this.passed = this.blocks.from(0);
 		this.pieces = readRange(
 			...([settings, file, 0, file.byteLength, signal] as const),
 		);
@@ -81,15 +86,23 @@ export class HubStream {
 		await Promise.all(work);
 	}
 
-	/** The same, by a request of its own. */
+	/**
+	 * The same, by a request of its own, whether it has passed or is to.
+	 *
+	 * @throws {SpoiltOnItsWay} where it is not what has passed; otherwise that is told where it passes
+	 */
 	async readAgain(begin: number, into: Uint8Array): Promise<void> {
 		const { settings, file, signal } = this;
-		let done = 0;
+		const past = begin + into.length + BLOCK_BYTES - 1;
+		let at = begin - (begin % BLOCK_BYTES);
+		const end = Math.min(past - (past % BLOCK_BYTES), file.byteLength);
+		const blocks = this.blocks.from(at);
 		for await (const bytes of readRange(
-			...([settings, file, begin, begin + into.length, signal] as const),
+			...([settings, file, at, end, signal] as const),
 		)) {
-			into.set(bytes, done);
-			done += bytes.length;
+			blocks.take(bytes);
+			copyTo(into, begin, { begin: at, bytes });
+			at += bytes.length;
 		}
 	}
 
@@ -170,6 +183,7 @@ export class HubStream {
 		this.sha256.update(bytes);
 		this.blobId?.update(bytes);
 		this.early.pass(begin, bytes);
+		this.passed.take(bytes);
 		this.at = begin + bytes.length;
 		for (const { begin, into } of this.waiting) copyTo(into, begin, piece);
 		this.recent.push(piece);
