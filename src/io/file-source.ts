@@ -141,7 +141,7 @@ class LocalFileSource implements FileSource {
 	}
 
 	async close(): Promise<void> {
-		await this.tried("closing", this.file.close());
+		await this.file.close().catch(() => {}); // it changes nothing of what was read
 	}
 
 	private async tried<T>(what: string, work: Promise<T>): Promise<T> {

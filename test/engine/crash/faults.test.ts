@@ -110,6 +110,14 @@ test("case 147: a file whose fsync failed is not synced again, nor used", async 
 	expect([...listTree(sim.nodes).keys()].join()).not.toContain("model-00001");
 });
 
+test("a failure of the journal names the file as it is called then", async () => {
+	let syncs = 0;
+	const fail = ({ what, file }: Operation) =>
+		what === "sync" && file.includes("journal") && ++syncs > 1 ? "EIO" : null;
+	const { error } = await run(false, { fail });
+	expect(error.message).toContain("/journal: flushing failed (EIO)");
+});
+
 test("case 150: a file system that cannot sync folders is told of, and does", async () => {
 	for (const code of ["EINVAL", "ENOTSUP"]) {
 		const fail = ({ what }: Operation) => (what === "syncFolder" ? code : null);

@@ -2,8 +2,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { describeFolder } from "./command.ts";
-import { judgeOutput, makeOldOutput, RealMerge } from "./real-command.ts";
+import { makeOldOutput, RealMerge } from "./real-command.ts";
 import { traceMerge, WRITING_CALLS, whyNoStrace } from "./strace.ts";
 import { Trials } from "./trials.ts";
 
@@ -11,7 +10,6 @@ const whyNot = whyNoStrace();
 if (whyNot !== null) console.warn(`no process is killed here: ${whyNot}`);
 
 let merge: RealMerge;
-let expected = "";
 /** a folder with what a killed merge has left, half done */
 let halfDone = "";
 
@@ -19,7 +17,6 @@ beforeAll(async () => {
 	if (whyNot !== null) return;
 	const folder = await mkdtemp(path.join(tmpdir(), "merge-delta-"));
 	merge = await RealMerge.open(folder);
-	expected = merge.expected;
 	const out = await merge.newOutput();
 	halfDone = path.dirname(out);
 	// The first shard whole, the second begun.
@@ -75,27 +72,21 @@ describe.skipIf(whyNot !== null)("the command, killed", () => {
 		for (const scene of SCENES) points.push(...(await listPoints(scene)));
 		let [killed, wentOn] = [0, 0];
 		const trials = new Trials(points);
-		await trials.run(40, async ({ scene, ...point }) => {
+		await trials.run(30, async ({ scene, ...point }) => {
 			const { name, begin, args } = scene;
 			const out = await merge.newOutput();
 			await begin(out);
 			const { code } = await kill(out, point, args);
 			if (code === null) killed++;
-			const parent = path.dirname(out);
-			const left = await describeFolder(parent);
-			const where = `${name}, ${point.call} ${point.k}:\n${left}`;
-			judgeOutput(left, expected, args.includes("--overwrite"), where);
-			const again = await merge.again(out, ...args);
-			if (left !== expected || again.exitCode !== 8)
-				expect(again.exitCode, `${where}\n${again.stderr}`).toBe(0);
-			expect(await describeFolder(parent), where).toBe(expected);
-			if (again.resumedBytes > 0) wentOn++;
-			await rm(parent, { recursive: true });
+			const about = `${name}, ${point.call} ${point.k}:`;
+			const { resumedBytes } = await merge.goOn(out, about, ...args);
+			if (resumedBytes > 0) wentOn++;
+			await rm(path.dirname(out), { recursive: true });
 		});
-		expect(trials.wrong).toEqual([]);
 		console.log(
 			`kill points tried: ${trials}; ${killed} were killed, ${wentOn} runs went on from there`,
 		);
+		expect(trials.wrong).toEqual([]);
 		expect(killed).toBeGreaterThan(trials.tried * 0.9);
 		expect(wentOn).toBeGreaterThan(0);
 	}, 1_800_000);

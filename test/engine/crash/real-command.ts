@@ -60,25 +60,29 @@ export class RealMerge {
 		const { resumed } = JSON.parse(stdout);
 		return { exitCode, stderr, resumedBytes: resumed?.byteLength ?? 0 };
 	}
-}
 
-/**
- * Look at what a run has left that came to no good end: its whole output, or none; where it was to replace
- * a folder, that whole folder or the whole output.
- *
- * @returns whether the output is there
- */
-export function judgeOutput(
-	left: string,
-	expected: string,
-	replaces: boolean,
-	where: string,
-): boolean {
-	const lines = left.split("\n").filter((line) => /^out\//.test(line));
-	const isNew = lines.join("\n") === expected;
-	const isOld = /^out(\.old-\w+)?\/mine 8 /m.test(left);
-	expect(isNew || (replaces ? isOld : lines.length === 0), where).toBe(true);
-	return isNew;
+	/**
+	 * Look at what a run has left that came to no good end, its whole output or none (or, where it was to replace
+	 * a folder, one of the two), and give the same command again, which must end with the same bytes.
+	 *
+	 * @param about  what was done to it, for messages
+	 */
+	async goOn(out: string, about: string, ...more: string[]) {
+		const parent = path.dirname(out);
+		const left = await describeFolder(parent);
+		const where = `${about}\n${left}`;
+		const lines = left.split("\n").filter((line) => /^out\//.test(line));
+		const isThere = lines.join("\n") === this.expected;
+		const isOld = /^out(\.old-\w+)?\/mine 8 /m.test(left);
+		const replaces = more.includes("--overwrite");
+		if (!isThere)
+			expect(replaces ? isOld : lines.length === 0, where).toBe(true);
+		const again = await this.again(out, ...more);
+		if (left !== this.expected || again.exitCode !== 8)
+			expect(again.exitCode, `${where}\n${again.stderr}`).toBe(0);
+		expect(await describeFolder(parent), where).toBe(this.expected);
+		return { isThere, resumedBytes: again.resumedBytes };
+	}
 }
 
 /** A folder that stands where an output is to be. */

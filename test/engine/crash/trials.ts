@@ -13,16 +13,19 @@ export class Trials<T> {
 	}
 
 	/**
-	 * @param seconds  after which no more is begun, unless `CRASH_ALL` is set
+	 * @param seconds  after which no more is begun, if enough were; `CRASH_SECONDS` says otherwise
 	 * @param work     throws where something is wrong
 	 */
 	async run(seconds: number, work: (each: T) => Promise<void>): Promise<void> {
-		const deadline = performance.now() + seconds * 1000;
+		const given = Number(process.env.CRASH_SECONDS ?? seconds);
+		const deadline = performance.now() + given * 1000;
+		let begun = 0;
 		const remaining = shuffle(this.all, this.seed).values();
 		const workInTurn = async () => {
 			for (const each of remaining) {
-				if (performance.now() > deadline && !process.env.CRASH_ALL) return;
-				if (this.wrong.length >= ENOUGH) return;
+				if (performance.now() > deadline && begun >= LEAST) return;
+				if (this.wrong.length >= MOST_WRONG) return;
+				begun++;
 				await work(each).catch((error) => this.wrong.push(error.message));
 				this.tried++;
 			}
@@ -30,19 +33,21 @@ export class Trials<T> {
 		await Promise.all(Array.from({ length: AT_ONCE }, workInTurn));
 	}
 
-	/** `12 of 345 (CRASH_ALL=1 for all, CRASH_SEED=2 for others)` */
+	/** `12 of 345 (CRASH_SECONDS=Infinity for all, CRASH_SEED=2 for others)` */
 	toString(): string {
 		const { tried, all, seed } = this;
 		const hint =
 			tried === all.length
 				? ""
-				: ` (CRASH_ALL=1 for all, CRASH_SEED=${seed + 1} for others)`;
+				: ` (CRASH_SECONDS=Infinity for all, CRASH_SEED=${seed + 1} for others)`;
 		return `${tried} of ${all.length}${hint}`;
 	}
 }
 
 const AT_ONCE = 2;
-const ENOUGH = Number(process.env.CRASH_WRONG ?? 5);
+/** On the slowest machine. */
+const LEAST = 20;
+const MOST_WRONG = 5;
 
 function shuffle<T>(all: readonly T[], seed: number): T[] {
 	const pick = random(seed);
