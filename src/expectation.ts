@@ -240,7 +240,7 @@ export function checkOutputs(
 	if (differences.length > 0)
 		throw new VerificationError({
 			where: out,
-			what: `not what ${from} expects, so nothing was published`,
+			what: `not what ${from} expects, so this run has published nothing`,
 			found: `${differences.length} files that differ`,
 			remedy: "Are both inputs the right ones, and the convention?",
 			details: differences,

@@ -64,7 +64,7 @@ describe("merge --expect", () => {
 			await writeFile(list, spoil(await readFile(sums, "utf8")));
 			const { exitCode, stderr, left } = await mergeExpecting(list);
 			expect(stderr).toContain(says);
-			expect(stderr).toContain("so nothing was published");
+			expect(stderr).toContain("so this run has published nothing");
 			expect([exitCode, left]).toEqual([1, []]);
 		},
 	);

@@ -56,6 +56,8 @@ async function mergeTraced(folders: readonly string[]): Promise<Traced> {
 		{ encoding: "utf8", maxBuffer: 2 ** 26 },
 	);
 	const lines = (await readFile(trace, "utf8")).split("\n");
+	// The first line is the start of the program itself.
+	const itself = `/proc/${lines[0]?.split(" ")[0]}/`;
 	const opened = lines.flatMap((line) => {
 		const [, file] =
 			/\b(?:open|openat|openat2|creat)\((?:[^,]*, )?"((?:[^"\\]|\\.)*)"/.exec(
@@ -63,7 +65,11 @@ async function mergeTraced(folders: readonly string[]): Promise<Traced> {
 			) ?? [];
 		return file === undefined
 			? []
-			: [file.startsWith(scratch) ? "the output" : file];
+			: [
+					file.startsWith(scratch)
+						? "the output"
+						: file.replace(itself, "/proc/self/"),
+				];
 	});
 	const others = lines
 		.slice(1)
