@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { SafeTensor } from "safetensors";
 import { describe, expect, test } from "vitest";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
+import { FIXTURES, memoryFolder, run } from "./run.ts";
 
 /** Every fixture the reference made: its folder, the flags it needs, and the folder that must come out. */
 const MERGES: [fixture: string, flags: string[], expected: string][] = [
@@ -24,7 +24,7 @@ const MERGES: [fixture: string, flags: string[], expected: string][] = [
 ];
 
 async function mergeFixture(fixture: string, flags: readonly string[]) {
-	const out = path.join(await scratchFolder(), "out");
+	const out = path.join(await memoryFolder(), "out");
 	const [base, delta] = ["base", "delta"].map((side) =>
 		path.join(FIXTURES, fixture, side),
 	) as [string, string];
@@ -114,7 +114,7 @@ test("config comes from the base and tokenizer from the delta", async () => {
 });
 
 test("FastChat's flags are understood", async () => {
-	const out = path.join(await scratchFolder(), "out");
+	const out = path.join(await memoryFolder(), "out");
 	const fixture = path.join(FIXTURES, "one-file-to-shards");
 	const result = await run(
 		...["--base-model-path", path.join(fixture, "base")],

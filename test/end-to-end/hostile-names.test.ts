@@ -3,7 +3,7 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { printable } from "../../src/index.ts";
 import { stateOf, useMergedModel } from "./merged-model.ts";
-import { type Run, run, scratchFolder } from "./run.ts";
+import { memoryFolder, type Run, run } from "./run.ts";
 import { f16, type Tensor, writeModel } from "./write-model.ts";
 
 /** What a terminal or a runner would obey, hide or turn round. */
@@ -99,7 +99,7 @@ describe("case 56: names of tensors", () => {
 	test.each(MODES)("merge and plan that fail %s", async (_, flags) => {
 		const base = await folderOf({ ...hostile(1), more: f16(1) });
 		const delta = await folderOf({ ...hostile(2), "::more::": f16(1) });
-		const out = path.join(await scratchFolder(), "out");
+		const out = path.join(await memoryFolder(), "out");
 		const sides = ["--base", base, "--delta", delta, "--convention", "add"];
 		for (const command of [["plan"], ["--out", out]]) {
 			const result = await run(...command, ...sides, ...flags);
@@ -115,7 +115,7 @@ describe("case 56: names of tensors", () => {
 			await folderOf(hostile(1)),
 			await folderOf(hostile(0x7c00)),
 		];
-		const out = path.join(await scratchFolder(), "o\u001b[2Jut");
+		const out = path.join(await memoryFolder(), "o\u001b[2Jut");
 		const sides = ["--base", base, "--delta", delta, "--convention", "add"];
 		const allow = ["--allow-unlikely", "--allow-non-finite"];
 		const result = await run(...sides, "--out", out, ...allow, ...flags);
@@ -127,7 +127,7 @@ describe("case 56: names of tensors", () => {
 
 	test.each(MODES)("verify, of tensors %s", async (_, flags) => {
 		const [a, b] = [await folderOf(hostile(1)), await folderOf(hostile(2))];
-		const list = path.join(await scratchFolder(), "list");
+		const list = path.join(await memoryFolder(), "list");
 		const told = await run("inspect", a, "--digests", "--json");
 		await writeFile(list, told.stdout);
 		const result = await run("verify", b, "--tensors", list, ...flags);
@@ -150,7 +150,7 @@ describe.skipIf(process.platform === "win32")(
 			await rename(merged, out);
 			for (const name of NAMES) await writeFile(path.join(out, name), "");
 			await mkdir(path.join(out, "::error::folder"));
-			const list = path.join(await scratchFolder(), "\u202elist");
+			const list = path.join(await memoryFolder(), "\u202elist");
 			const lines = NAMES.map((name) => {
 				const escaped = name.replaceAll("\n", "\\n").replaceAll("\r", "\\r");
 				const isEscaped = escaped !== name;
@@ -170,11 +170,11 @@ describe.skipIf(process.platform === "win32")(
 		});
 
 		test.each(MODES)("progress, a line for each file %s", async (_, flags) => {
-			const [base, delta] = [await scratchFolder(), await scratchFolder()];
+			const [base, delta] = [await memoryFolder(), await memoryFolder()];
 			const names = NAMES.map((name) => `${name}.bin`);
 			for (const folder of [base, delta])
 				for (const name of names) await writeFile(path.join(folder, name), "x");
-			const out = path.join(await scratchFolder(), "out");
+			const out = path.join(await memoryFolder(), "out");
 			const sides = ["--base", base, "--delta", delta, "--convention", "xor"];
 			const result = await run(...sides, "--out", out, ...flags);
 			expectHarmless(result, flags.includes("github"));

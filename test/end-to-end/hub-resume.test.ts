@@ -12,7 +12,7 @@ import { openHub } from "../hub/open-hub.ts";
 import { behindGate } from "../hub/stored-bytes.ts";
 import { type Form, MATRIX_BYTES, modelFiles } from "./model-files.ts";
 import { cleanEnvironment } from "./model-hub.ts";
-import { run, scratchFolder } from "./run.ts";
+import { memoryFolder, run } from "./run.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 const [BASE, DELTA] = ["meta/llama", "lmsys/vicuna-delta"];
@@ -41,7 +41,7 @@ async function open(number: number, form: "safetensors" | "torch") {
 		},
 	});
 	gate.isArmed = true;
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	const out = path.join(folder, "out");
 	const cacheDir = path.join(folder, "cache");
 	const start = (options: Partial<MergeOptions> = {}) =>
@@ -84,7 +84,7 @@ async function sumsOf(out: string): Promise<string> {
 }
 
 async function expectRight({ out, folder }: Opened, form: Form) {
-	const local = await scratchFolder();
+	const local = await memoryFolder();
 	for (const [side, of] of [
 		["base", "safetensors"],
 		["delta", form],

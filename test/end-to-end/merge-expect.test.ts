@@ -2,12 +2,12 @@ import { copyFile, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { LLAMA, stateOf, useMergedModel } from "./merged-model.ts";
-import { run, scratchFolder } from "./run.ts";
+import { memoryFolder, run } from "./run.ts";
 
 const mergedModel = useMergedModel();
 
 async function mergeExpecting(list: string, ...flags: string[]) {
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	const sides = ["base", "delta"].flatMap((side) => [
 		...[`--${side}`, path.join(LLAMA, side)],
 	]);
@@ -30,7 +30,7 @@ describe("merge --expect", () => {
 	);
 
 	test("expects nothing of the manifest, which tells the tool's version", async () => {
-		const list = path.join(await scratchFolder(), "sums");
+		const list = path.join(await memoryFolder(), "sums");
 		await copyFile(path.join(await mergedModel(), "SHA256SUMS"), list);
 		const text = await readFile(list, "utf8");
 		await writeFile(list, text.replace(/^.*merge-delta\.json\n/m, ""));
@@ -59,7 +59,7 @@ describe("merge --expect", () => {
 	])(
 		"case 204: %s → exit 1, and nothing is published",
 		async (_, says, spoil) => {
-			const list = path.join(await scratchFolder(), "sums");
+			const list = path.join(await memoryFolder(), "sums");
 			const sums = path.join(await mergedModel(), "SHA256SUMS");
 			await writeFile(list, spoil(await readFile(sums, "utf8")));
 			const { exitCode, stderr, left } = await mergeExpecting(list);
@@ -75,7 +75,7 @@ describe("merge --expect", () => {
 		["case 212: MD5", `${"0".repeat(32)}  config.json\n`, 3],
 		["case 218: a newer manifest", '{"schemaVersion":2}', 3],
 	])("%s is told before the merge", async (_, text, code) => {
-		const list = path.join(await scratchFolder(), "sums");
+		const list = path.join(await memoryFolder(), "sums");
 		await writeFile(list, text);
 		const { exitCode, stderr, left } = await mergeExpecting(list);
 		expect(stderr).toMatch(/^error .*\n$/);

@@ -3,7 +3,7 @@ import { cp, mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeAll, expect } from "vitest";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
+import { FIXTURES, memoryFolder, run } from "./run.ts";
 
 export const LLAMA = path.join(FIXTURES, "llama-f16");
 
@@ -20,7 +20,7 @@ export function useMergedModel(): () => Promise<string> {
 		return () => rm(folder, { recursive: true, force: true });
 	}, 60_000);
 	return async () => {
-		const out = path.join(await scratchFolder(), "out");
+		const out = path.join(await memoryFolder(), "out");
 		await cp(original, out, { recursive: true });
 		return out;
 	};

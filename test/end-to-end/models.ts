@@ -6,7 +6,7 @@ import {
 } from "../../src/format/safetensors-writer.ts";
 import { DTYPES, type Dtype } from "../../src/tensor/dtype.ts";
 import { elementCount } from "../../src/tensor/tensor.ts";
-import { type Run, run, scratchFolder } from "./run.ts";
+import { memoryFolder, type Run, run } from "./run.ts";
 
 /** A tensor: dtype, shape, and the bits of each element; default: those of small numbers. */
 export type MadeTensor = [
@@ -28,7 +28,7 @@ export async function writeModel(
 	sideFiles: Readonly<Record<string, string>> = {},
 	fileName = "model.safetensors",
 ): Promise<string> {
-	const folder = path.join(await scratchFolder(), "model");
+	const folder = path.join(await memoryFolder(), "model");
 	await mkdir(folder);
 	const listed = Object.entries(tensors).map(([name, [dtype, shape]]) => ({
 		...{ name, dtype, shape },
@@ -64,7 +64,7 @@ export async function mergeModels(
 	delta: string,
 	...flags: string[]
 ): Promise<MergeRun> {
-	const out = path.join(await scratchFolder(), "out");
+	const out = path.join(await memoryFolder(), "out");
 	const inputs = ["--base", base, "--delta", delta, "--out", out];
 	const result = await run(...inputs, ...flags);
 	const left = await readdir(path.dirname(out));

@@ -13,7 +13,7 @@ import { describe, expect, test, vi } from "vitest";
 import { fullWeights, subtract, tuned } from "../delta/synthetic-weights.ts";
 import { writeWeights } from "../delta/write-weights.ts";
 import { type MadeTensor, mergeModels, writeModel } from "./models.ts";
-import { FIXTURES, scratchFolder } from "./run.ts";
+import { FIXTURES, memoryFolder } from "./run.ts";
 
 // Commands take long on a busy machine; none waits for a time to pass.
 vi.setConfig({ testTimeout: 60_000 });
@@ -231,7 +231,7 @@ describe("models that are not what they are given as", () => {
 	const base = fullWeights(1, "F16");
 	const target = tuned(base, 2, "F16");
 	const write = async (weights: typeof base) =>
-		writeWeights(await scratchFolder(), weights, "F16");
+		writeWeights(await memoryFolder(), weights, "F16");
 
 	test("case 134: whole weights in a delta's place", async () => {
 		const { exitCode, said } = await mergeModels(
@@ -252,7 +252,7 @@ describe("models that are not what they are given as", () => {
 	test("case 135: a base that is known as merged already", async () => {
 		const vicuna =
 			"5ed572be140240b212049a3e791271eed8a04c40bc732c91a4da4b1469db23b1";
-		const root = await scratchFolder();
+		const root = await memoryFolder();
 		const [blobs, snapshot] = [
 			path.join(root, "blobs"),
 			path.join(root, "snapshots", "1"),
@@ -352,7 +352,7 @@ describe("checksums that the inputs must have", () => {
 				async (i) => `${await sha256Of(base, shard(i))}  ${shard(i)}`,
 			),
 		);
-		const list = path.join(await scratchFolder(), "SHA256SUMS");
+		const list = path.join(await memoryFolder(), "SHA256SUMS");
 		const mergeWith = async (...listed: (string | undefined)[]) => {
 			await writeFile(list, `${listed.join("\n")}\n`);
 			return mergeModels(base, delta, "--base-sha256", list);

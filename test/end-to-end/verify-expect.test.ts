@@ -10,7 +10,7 @@ import {
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { stateOf, useMergedModel } from "./merged-model.ts";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
+import { FIXTURES, memoryFolder, run } from "./run.ts";
 
 const SUMS = "SHA256SUMS";
 const MANIFEST = "merge-delta.json";
@@ -20,7 +20,7 @@ const mergedModel = useMergedModel();
 /** A model with copies elsewhere of what it says of itself. */
 async function modelAndLists() {
 	const out = await mergedModel();
-	const lists = await scratchFolder();
+	const lists = await memoryFolder();
 	const [sums, manifest] = [SUMS, MANIFEST].map((n) => path.join(lists, n));
 	await copyFile(path.join(out, SUMS), sums as string);
 	await copyFile(path.join(out, MANIFEST), manifest as string);
@@ -115,7 +115,7 @@ describe("what is expected", () => {
 		],
 	])("%s", async (_, text, exitCode, says) => {
 		const out = await mergedModel();
-		const list = path.join(await scratchFolder(), "list");
+		const list = path.join(await memoryFolder(), "list");
 		await writeFile(list, text);
 		const result = await run("verify", out, "--expect", list, "--json");
 		expect(result.stdout + result.stderr).toContain(says);
@@ -143,7 +143,7 @@ describe("what is expected", () => {
 
 describe("case 212: MD5, where it is asked for", () => {
 	async function oldRelease(name: string) {
-		const folder = await scratchFolder();
+		const folder = await memoryFolder();
 		await writeFile(path.join(folder, "consolidated.00.pth"), "weights");
 		const sum = createHash("md5").update("weights").digest("hex");
 		const list = path.join(folder, name);
@@ -184,7 +184,7 @@ describe("case 212: MD5, where it is asked for", () => {
 describe("--tensors", () => {
 	async function listOf(source: string) {
 		const { stdout } = await run("inspect", source, "--digests", "--json");
-		const list = path.join(await scratchFolder(), "tensors.json");
+		const list = path.join(await memoryFolder(), "tensors.json");
 		await writeFile(list, stdout);
 		return list;
 	}

@@ -10,7 +10,7 @@ import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { openHub } from "../hub/open-hub.ts";
 import { filesOfFolder } from "../hub/stored-bytes.ts";
 import { stateOf, useMergedModel } from "./merged-model.ts";
-import { run, scratchFolder } from "./run.ts";
+import { memoryFolder, run } from "./run.ts";
 
 const REPO = "org/merged";
 const mergedModel = useMergedModel();
@@ -19,7 +19,7 @@ beforeEach(async () => {
 	for (const name of Object.keys(process.env))
 		if (/^(HF_|HUGGING|TRANSFORMERS_|XDG_)/.test(name))
 			vi.stubEnv(name, undefined);
-	cache = await scratchFolder();
+	cache = await memoryFolder();
 	vi.stubEnv("HF_HOME", cache);
 	vi.stubEnv("HF_HUB_CACHE", cache);
 	onTestFinished(() => void vi.unstubAllEnvs());
@@ -28,7 +28,7 @@ beforeEach(async () => {
 /** A hub with a merged model, and a list of its checksums that lies elsewhere. */
 async function publishedModel(more: Record<string, string> = {}) {
 	const out = await mergedModel();
-	const list = path.join(await scratchFolder(), "SHA256SUMS");
+	const list = path.join(await memoryFolder(), "SHA256SUMS");
 	await copyFile(path.join(out, "SHA256SUMS"), list);
 	const files = { ...(await filesOfFolder(out)), ...more };
 	const hub = await openHub({ repos: { [REPO]: { files } } });
@@ -112,7 +112,7 @@ describe("a repository", () => {
 	test("a list of its tensors", async () => {
 		const out = await mergedModel();
 		await publishedModel();
-		const list = path.join(await scratchFolder(), "tensors.json");
+		const list = path.join(await memoryFolder(), "tensors.json");
 		const told = await run("inspect", REPO, "--digests", "--json");
 		// Of bytes that were checked: they were fetched first.
 		const blobs = path.join(cache, "models--org--merged", "blobs");

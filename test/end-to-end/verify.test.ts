@@ -18,7 +18,7 @@ import { describe, expect, test } from "vitest";
 import { exitCodeOf } from "../../src/cli/exit-code.ts";
 import { verify } from "../../src/index.ts";
 import { LLAMA, stateOf, useMergedModel } from "./merged-model.ts";
-import { run, scratchFolder } from "./run.ts";
+import { memoryFolder, run } from "./run.ts";
 
 const SUMS = "SHA256SUMS";
 const MANIFEST = "merge-delta.json";
@@ -379,7 +379,7 @@ test("a file is no folder → exit 2", async () => {
 });
 
 test("a folder of torch files has checksums, and no structure that is claimed", async () => {
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	await writeFile(path.join(folder, "pytorch_model.bin"), "weights");
 	await writeFile(path.join(folder, SUMS), "");
 	await putListed(folder, "pytorch_model.bin", "weights");

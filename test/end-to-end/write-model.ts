@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { scratchFolder } from "./run.ts";
+import { memoryFolder } from "./run.ts";
 
 /** A tensor to write, its bytes as they are in the file. */
 export type Tensor = [dtype: string, shape: number[], bytes: Uint8Array];
@@ -23,7 +23,7 @@ export async function writeModel(
 	const head = Buffer.alloc(8);
 	head.writeBigUInt64LE(BigInt(Buffer.byteLength(text)));
 	const parts = Object.values(tensors).map(([, , bytes]) => bytes);
-	const file = path.join(await scratchFolder(), "model.safetensors");
+	const file = path.join(await memoryFolder(), "model.safetensors");
 	await writeFile(file, Buffer.concat([head, Buffer.from(text), ...parts]));
 	return file;
 }
