@@ -82,13 +82,15 @@ class LineParser {
 	}
 
 	parse(line: string): ChecksumEntry | null {
-		const [, backslash, body = ""] = /^[ \t]*(\\?)(.*)$/s.exec(line) ?? [];
+		const text = line.replace(/^[ \t]+/, "");
+		const isEscaped = text.startsWith("\\");
+		const body = isEscaped ? text.slice(1) : text;
 		const [, bsdName, bsdHex] = this.bsd.exec(body) ?? [];
 		const [, gnuHex, rest] = this.gnu.exec(body) ?? [];
 		const name = bsdName ?? (rest === undefined ? null : this.nameIn(rest));
 		const checksum = (bsdHex ?? gnuHex)?.toLowerCase();
 		if (name === null || checksum === undefined) return null;
-		const plain = backslash === "" ? name : unescapeName(name);
+		const plain = isEscaped ? unescapeName(name) : name;
 		return plain === null ? null : { name: plain, checksum };
 	}
 
