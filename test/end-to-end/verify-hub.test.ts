@@ -31,7 +31,9 @@ async function publishedModel(more: Record<string, string> = {}) {
 	const list = path.join(await memoryFolder(), "SHA256SUMS");
 	await copyFile(path.join(out, "SHA256SUMS"), list);
 	const files = { ...(await filesOfFolder(out)), ...more };
-	const hub = await openHub({ repos: { [REPO]: { files } } });
+	const hub = await openHub({
+		...{ repos: { [REPO]: { files } }, tokens: { hf_reader: [] } },
+	});
 	vi.stubEnv("HF_ENDPOINT", hub.endpoint);
 	return { hub, list };
 }
@@ -123,6 +125,28 @@ describe("a repository", () => {
 		await writeFile(list, told.stdout);
 		expect((await run("verify", out, "--tensors", list)).exitCode).toBe(0);
 		expect((await run("verify", REPO, "--tensors", list)).exitCode).toBe(0);
+	});
+
+	test("is verified and listed at the revision that a flag names, with a token that one gives", async () => {
+		const { hub, list } = await publishedModel();
+		const first = hub.commitOf(REPO);
+		await hub.commit(REPO, { "config.json": "{}" });
+		const at = (revision: string) => ["--revision", revision];
+		const token = ["--token", "hf_reader"];
+		const verified = (...flags: string[]) =>
+			run("verify", REPO, "--expect", list, ...flags);
+		expect((await verified(...at(first), ...token)).exitCode).toBe(0);
+		expect((await verified(...at("main"))).exitCode).toBe(1);
+		const tokens = hub.requests.map(({ headers }) => headers.authorization);
+		expect(tokens).toContain("Bearer hf_reader");
+		const args = [REPO, ...at(first), "--digests", "--json"];
+		const { exitCode, stdout } = await run("inspect", ...args);
+		expect(exitCode).toBe(0);
+		const [tensor] = JSON.parse(stdout).tensors;
+		expect(tensor.sha256).toMatch(/^[0-9a-f]{64}$/);
+		const twice = await run("verify", `${REPO}@main`, ...at(first));
+		expect(twice.stderr).toContain("--revision: org/merged@main names a");
+		expect(twice.exitCode).toBe(2);
 	});
 
 	test("is compared with a folder", async () => {
