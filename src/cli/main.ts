@@ -31,8 +31,11 @@ export async function main(
 		return output.exitCode ?? exitCode;
 	} catch (error) {
 		const { code, syscall } = error as NodeJS.ErrnoException;
-		if (syscall === undefined) throw error;
-		streams.stderr.write(`error merge-delta: loading failed (${code})\n`);
+		// Where too few files may be open Node finds no package either.
+		if (syscall === undefined && code !== "ERR_MODULE_NOT_FOUND") throw error;
+		streams.stderr.write(
+			`error merge-delta: loading failed (${code}). Is it whole, and may enough files be open (ulimit -n)?\n`,
+		);
 		return LOCAL_FAILURE;
 	}
 }
