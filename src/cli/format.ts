@@ -13,6 +13,16 @@ export function formatBytes(bytes: number): string {
 	return `${value.toFixed(digits)} ${units[unit]}`;
 }
 
+/** `under a second`, `40 s`, `27 min`, `3.5 h` */
+export function formatDuration(seconds: number): string {
+	if (seconds < 1) return "under a second";
+	if (seconds < 99.5) return `${Math.round(seconds)} s`;
+	const minutes = seconds / 60;
+	return minutes < 99.5
+		? `${Math.round(minutes)} min`
+		: `${(minutes / 60).toFixed(1)} h`;
+}
+
 const UNIT_BYTES: Record<string, number> = {
 	...{ "": 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9 },
 	...{ KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30 },

@@ -85,6 +85,10 @@ describe.each(FORMS)("plan of %s on the Hub", (form) => {
 			...{ passingBytes: 0, cachedBytes: 0 },
 		});
 		expect(writeBytes).toBeGreaterThan(WEIGHT_BYTES);
+		const told = await run("plan", ...SIDES, ...CONVENTION);
+		expect(told.stdout).toMatch(
+			/^time under a second at 10\.0 MB\/s, under a second at 100 MB\/s/m,
+		);
 	});
 
 	test("inspect reads headers alone", async () => {
