@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import path from "node:path";
-import type { EngineChoices } from "./engine/engine-options.ts";
+import type { ReadingChoices } from "./engine/engine.ts";
 import { throwIfAborted, UsageError, VerificationError } from "./errors.ts";
 import {
 	type CachedBlob,
@@ -10,7 +10,7 @@ import {
 import { hashOf } from "./hub/partial.ts";
 import { readHubSettings } from "./hub/settings.ts";
 import { systemErrorCode } from "./io/system-error.ts";
-import { type VerifiedFile, verifyFiles } from "./verify.ts";
+import { type VerifiedFile, verifyFiles } from "./verify-files.ts";
 
 export interface CacheOptions {
 	/** default: the one that is shared with the Python client */
@@ -49,9 +49,7 @@ export async function cache(options: CacheOptions = {}): Promise<CacheReport> {
 	return { cacheDir: settings.cacheDir, repositories, byteLength };
 }
 
-export interface CacheVerifyOptions
-	extends CacheOptions,
-		Omit<EngineChoices, "kernel"> {
+export interface CacheVerifyOptions extends CacheOptions, ReadingChoices {
 	onFile?: ((file: VerifiedBlob) => void) | undefined;
 }
 
@@ -102,18 +100,19 @@ export async function verifyCache(
 	const large = blobs.filter(({ blob }) => blob.oid.length === 64);
 	const entries = large.map(({ blob }) => ({
 		name: path.relative(cacheDir, blob.file),
-		sha256: blob.oid,
+		checksum: blob.oid,
 	}));
 	let told = 0;
 	const { threads, memory, directIo, signal } = options;
-	await verifyFiles(cacheDir, entries, {
-		...{ threads, memory, directIo, signal },
-		onFile: ({ status, found }) => {
+	await verifyFiles(
+		...([cacheDir, { entries, algorithm: "sha256" }] as const),
+		{ threads, memory, directIo, signal },
+		({ status, found }) => {
 			const next = large[told++];
 			if (next !== undefined)
 				tell({ ...labelOf(next.repository, next.blob), status, found });
 		},
-	});
+	);
 	if (files.length === 0)
 		throw new VerificationError({
 			where: options.repo ?? cacheDir,

@@ -1,9 +1,11 @@
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { type Doubt, settleDoubts } from "./delta/doubt.ts";
+import { judgeConfigs, type ModelConfig } from "./delta/judge-configs.ts";
 import { judgeKnownFiles, judgeOrigin } from "./delta/judge-known.ts";
 import { judgeLayouts } from "./delta/judge-layout.ts";
 import type { KnownFile } from "./delta/known-release.ts";
 import { isPlainlyDelta, judgeLikelihood } from "./delta/likelihood.ts";
+import { parseLooseJson } from "./format/loose-json.ts";
 import { contentsOf, recogniseShards } from "./recognise.ts";
 import { sampleCheckpoints } from "./sample.ts";
 
@@ -36,11 +38,23 @@ export async function checkInputs(
 	const twice = await judgePaths(base, delta);
 	if (twice.length > 0) return settle(twice);
 	const warnings = settle(judgeLayouts(base, delta));
+	const configs = {
+		base: await readConfig(base),
+		delta: await readConfig(delta),
+	};
+	warnings.push(
+		...settle(
+			judgeConfigs(
+				{ ...base, config: configs.base },
+				{ ...delta, config: configs.delta },
+			),
+		),
+	);
 	const samples = await sampleCheckpoints(base, delta);
 	// A delta that somebody made keeps the config of its target, and so the target's name.
 	const origin = isPlainlyDelta(samples)
 		? []
-		: judgeOrigin(delta.location, await readConfig(delta));
+		: judgeOrigin(delta.location, configs.delta);
 	warnings.push(...settle(origin));
 	const known = judgeKnownFiles(
 		await recogniseShards(base, options),
@@ -72,7 +86,7 @@ async function judgePaths(
 }
 
 /** What config.json holds; null where there is none, or none that can be read as JSON. */
-async function readConfig(checkpoint: Checkpoint): Promise<unknown> {
+async function readConfig(checkpoint: Checkpoint): Promise<ModelConfig> {
 	const fileName = "config.json";
 	if (!checkpoint.sideFiles.some((file) => file.fileName === fileName))
 		return null;
@@ -81,10 +95,7 @@ async function readConfig(checkpoint: Checkpoint): Promise<unknown> {
 		if (source.byteLength > MAX_CONFIG_BYTES) return null;
 		const bytes = new Uint8Array(source.byteLength);
 		await source.read(0, bytes);
-		return JSON.parse(new TextDecoder().decode(bytes));
-	} catch (error) {
-		if (error instanceof SyntaxError) return null;
-		throw error;
+		return parseLooseJson(bytes);
 	} finally {
 		await source.close();
 	}

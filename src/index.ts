@@ -8,6 +8,12 @@ export {
 	verifyCache,
 } from "./cache.ts";
 export {
+	type CompareOptions,
+	type CompareReport,
+	compare,
+	type DifferentTensor,
+} from "./compare.ts";
+export {
 	BYTE_SCHEMES,
 	type ByteScheme,
 	type ByteSchemeId,
@@ -21,6 +27,7 @@ export {
 export type { MergePlan } from "./delta/plan.ts";
 export { sumsOf } from "./delta/plan.ts";
 export { type DoctorReport, doctor } from "./doctor.ts";
+export type { ReadingChoices } from "./engine/engine.ts";
 export type { EngineChoices } from "./engine/engine-options.ts";
 export type { Manifest, Restoration } from "./engine/manifest.ts";
 export type { Progress } from "./engine/progress.ts";
@@ -41,6 +48,11 @@ export {
 } from "./errors.ts";
 export { type FetchOptions, fetch } from "./fetch.ts";
 export type { FetchNeeds } from "./fetch-inputs.ts";
+export {
+	CHECKSUM_ALGORITHMS,
+	type ChecksumAlgorithm,
+	toldName,
+} from "./format/checksum-file.ts";
 export type {
 	CachedBlob,
 	CachedRepository,
@@ -49,7 +61,7 @@ export type {
 export type { DownloadProgress } from "./hub/download.ts";
 export type { FetchedFile, FetchedRepository } from "./hub/fetch-repository.ts";
 export type { HubOptions } from "./hub/settings.ts";
-export { type InspectReport, inspect } from "./inspect.ts";
+export { type InspectOptions, type InspectReport, inspect } from "./inspect.ts";
 export { DIRECT_IO, type DirectIo } from "./io/direct-io.ts";
 export { KERNEL_NAMES, type KernelName } from "./kernel/kernel.ts";
 export type { FetchChoices } from "./locate.ts";
@@ -68,10 +80,11 @@ export {
 } from "./plan.ts";
 export { FLOAT_DTYPES, type FloatDtype } from "./tensor/dtype.ts";
 export { formatShape } from "./tensor/tensor.ts";
+export type { VerifiedTensor } from "./tensor-list.ts";
 export {
-	type VerifiedFile,
 	type VerifyOptions,
 	type VerifyReport,
 	verify,
 } from "./verify.ts";
+export type { VerifiedFile } from "./verify-files.ts";
 export { VERSION } from "./version.ts";

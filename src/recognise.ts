@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { realpath } from "node:fs/promises";
 import path from "node:path";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import type { RecognisedFile } from "./delta/judge-known.ts";
@@ -7,7 +6,7 @@ import { KNOWN_FILES, recogniseFile } from "./delta/known-files.ts";
 import type { KnownFile } from "./delta/known-release.ts";
 import { throwIfAborted } from "./errors.ts";
 import type { FileSource } from "./io/file-source.ts";
-import { toLocalIoError } from "./io/system-error.ts";
+import { followLinks } from "./io/local-path.ts";
 
 const READ_BYTES = 2 ** 22;
 
@@ -58,9 +57,7 @@ async function identifyContent({
 	contentId,
 }: FileSource): Promise<string> {
 	if (contentId !== undefined) return contentId;
-	const target = await realpath(file).catch((error) => {
-		throw toLocalIoError(error, file, "following the link");
-	});
+	const target = await followLinks(file);
 	const name = path.basename(target);
 	const isBlob = path.basename(path.dirname(target)) === "blobs";
 	return isBlob && /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(name) ? name : target;

@@ -1,206 +1,198 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import path from "node:path";
+import { type Brought, bringInputs } from "./bring-inputs.ts";
+import { listFiles } from "./checkpoint/list-files.ts";
+import { neededFiles } from "./checkpoint/needed-files.ts";
 import { openCheckpoint } from "./checkpoint/open-checkpoint.ts";
-import { digestFile } from "./engine/digest-file.ts";
-import { Engine } from "./engine/engine.ts";
+import type { ReadingChoices } from "./engine/engine.ts";
+import { MergeDeltaError, UsageError } from "./errors.ts";
 import {
-	decideEngineOptions,
-	type EngineChoices,
-} from "./engine/engine-options.ts";
+	type Expectation,
+	findContradictions,
+	isSameFile,
+	ownExpectation,
+	publishedExpectation,
+	readExpectation,
+} from "./expectation.ts";
 import {
-	FormatError,
-	LocalIoError,
-	MergeDeltaError,
-	UsageError,
-	VerificationError,
-} from "./errors.ts";
-import {
+	CHECKSUM_ALGORITHMS,
 	CHECKSUM_FILE_NAME,
-	parseChecksumFile,
+	type ChecksumAlgorithm,
 } from "./format/checksum-file.ts";
 import { INDEX_FILE_NAME } from "./format/shard-index.ts";
-import { openFileSource } from "./io/file-source.ts";
-import { systemErrorCode, toLocalIoError } from "./io/system-error.ts";
+import type { FetchChoices } from "./locate.ts";
+import {
+	readTensorList,
+	type VerifiedTensor,
+	verifyTensors,
+} from "./tensor-list.ts";
+import { type VerifiedFile, verifyFiles } from "./verify-files.ts";
 
-export interface VerifyOptions extends Omit<EngineChoices, "kernel"> {
-	/** accept files that the checksum file does not list */
+export interface VerifyOptions extends ReadingChoices, FetchChoices {
+	/**
+	 * a file of checksums, or the manifest of a merge, that lies elsewhere; default: the folder's own
+	 * checksums, for a repository those that the Hub tells
+	 */
+	expect?: string | undefined;
+	/** of the checksums; default SHA-256 */
+	algorithm?: ChecksumAlgorithm | undefined;
+	/** a list of tensors that `inspect` made with `digests`; without `expect`, files are not hashed then */
+	tensors?: string | undefined;
+	/** accept what is not listed */
 	allowExtra?: boolean | undefined;
+	/** called with each file, in the order of the list */
 	onFile?: ((file: VerifiedFile) => void) | undefined;
-}
-
-export interface VerifiedFile {
-	fileName: string;
-	/** `FAILED`: the bytes differ; `MISSING`: not there; `UNREADABLE`: there, but not to be read */
-	status: "OK" | "FAILED" | "MISSING" | "UNREADABLE";
-	expected: string;
-	found: string | null;
+	/** the same with each tensor */
+	onTensor?: ((tensor: VerifiedTensor) => void) | undefined;
 }
 
 export interface VerifyReport {
+	/** what was verified, on this machine */
 	folder: string;
-	/** true only if every file was hashed and nothing at all is wrong */
+	/** true only if everything was hashed and nothing at all is wrong */
 	ok: boolean;
+	/** of what the files or tensors were compared with: file or repository */
+	expectedBy: string[];
 	files: VerifiedFile[];
-	/** what is wrong beside the files' bytes, one sentence each */
+	tensors: VerifiedTensor[];
+	/** what is wrong beside the bytes of files and tensors, one sentence each */
 	problems: string[];
-	warnings: readonly string[];
+	/** whether index, shards and headers agree; null where there are no safetensors files */
+	structureAgrees: boolean | null;
+	/** signatures, which are files like any other here: whose they are, and of what, was not checked */
+	uncheckedSignatures: string[];
+	warnings: string[];
 }
+
+const SIGNATURE = /\.(sig|asc|minisig|sigstore(\.json)?)$/i;
 
 /**
- * Verify a merged model: every file against SHA256SUMS as `sha256sum -c --strict` does, no file that is
- * not listed, and index, shards and headers against each other.
+ * Verify a model: every file against its checksum as `sha256sum -c --strict` does, no file that is not
+ * listed, and index, shards, headers and manifest against each other.
  *
+ * @param target  a folder, or a repository of the Hub, which is brought into its cache; with `tensors` also a
+ *   weight file
  * @throws {VerificationError} where there is nothing to verify against
- * @throws {FormatError} where the checksum file is unsafe or of another algorithm
+ * @throws {FormatError} where a list is unsafe, malformed, or of another algorithm or version
  */
 export async function verify(
-	folder: string,
+	target: string,
 	options: VerifyOptions = {},
 ): Promise<VerifyReport> {
-	const { entries, malformedLines } = await readChecksumFile(folder);
-	const problems = malformedLines.map(
-		(line) => `${CHECKSUM_FILE_NAME}, line ${line}: not a checksum`,
-	);
-	if (entries.length === 0)
-		throw new VerificationError({
-			where: path.join(folder, CHECKSUM_FILE_NAME),
-			what: "no checksum in it, so nothing was verified",
-			remedy: "Get the file again, or merge again",
-		});
-	const files = await verifyFiles(folder, entries, options);
-	if (!options.allowExtra)
-		problems.push(
-			...(await unlistedFiles(folder, new Set(entries.map((e) => e.name)))),
-		);
-	const structure = await verifyStructure(folder);
-	problems.push(...structure.problems);
-	const ok =
-		problems.length === 0 && files.every(({ status }) => status === "OK");
-	return { folder, ok, files, problems, warnings: structure.warnings };
-}
-
-async function readChecksumFile(folder: string) {
-	const file = path.join(folder, CHECKSUM_FILE_NAME);
-	const text = await readFile(file, "utf8").catch(async (error) => {
-		const code = systemErrorCode(error) ?? "";
-		if (code !== "ENOENT" && code !== "ENOTDIR")
-			throw toLocalIoError(error, file, "opening");
-		await readdir(folder).catch(() => {
-			throw new UsageError({
-				where: folder,
-				what: "no such folder",
-				remedy: "Name the folder of a merged model",
-			});
-		});
-		throw new VerificationError({
-			where: folder,
-			what: `no ${CHECKSUM_FILE_NAME} in it, so nothing was verified`,
-			remedy: "Only a folder with checksums can be verified",
-		});
-	});
-	return parseChecksumFile(text, file);
-}
-
-/** Hash a few files at once, and tell of each in the order of the list. */
-export async function verifyFiles(
-	folder: string,
-	entries: readonly { name: string; sha256: string }[],
-	options: VerifyOptions,
-): Promise<VerifiedFile[]> {
-	const engine = new Engine(
-		decideEngineOptions({ ...options, kernel: "js" }),
-		await totalBytes(folder, entries),
-	);
-	const files: VerifiedFile[] = [];
-	const remaining = entries.entries();
-	let told = 0;
-	const verifyInTurn = async () => {
-		for (const [i, { name, sha256 }] of remaining) {
-			files[i] = await verifyFile(engine, folder, name, sha256);
-			for (let file = files[told]; file; file = files[++told])
-				options.onFile?.(file);
-		}
+	const { algorithm, tensors } = options;
+	const asked =
+		options.expect === undefined
+			? null
+			: await readExpectation(options.expect, algorithm);
+	const list = tensors === undefined ? null : await readTensorList(tensors);
+	const brought = await locate(target, asked, options);
+	const report: VerifyReport = {
+		...{ folder: brought.path, ok: false, expectedBy: [] },
+		...{ files: [], tensors: [], problems: [], structureAgrees: null },
+		...{ uncheckedSignatures: [], warnings: [] },
 	};
-	try {
-		const atOnce = Math.max(engine.crew.threads, 1);
-		const turns = Array.from({ length: atOnce }, verifyInTurn);
-		await Promise.allSettled(turns);
-		await Promise.all(turns);
-		return files;
-	} finally {
-		await engine.close();
+	if (list === null || asked !== null)
+		await verifyFolder(brought, asked, options, report);
+	if (list !== null) {
+		const found = await verifyTensors(brought.path, list, options);
+		report.expectedBy.push(list.from);
+		report.tensors = found.tensors;
+		report.problems.push(...found.problems);
+		report.warnings.push(...found.warnings);
 	}
+	const all = [...report.files, ...report.tensors];
+	report.ok =
+		report.problems.length === 0 &&
+		all.length > 0 &&
+		all.every(({ status }) => status === "OK");
+	return report;
 }
 
-async function totalBytes(
+/** Of a repository, bring what is listed, and what would be used whether it is listed or not. */
+async function locate(
+	target: string,
+	asked: Expectation | null,
+	options: VerifyOptions,
+): Promise<Brought> {
+	const listed = new Set(asked?.entries.map(({ name }) => name));
+	const [brought] = await bringInputs([target], options, (paths) => {
+		const needed = new Set(neededFiles(paths));
+		return paths.filter((each) => needed.has(each) || listed.has(each));
+	});
+	return brought as Brought;
+}
+
+/** All that files, as files, can tell. */
+async function verifyFolder(
+	brought: Brought,
+	asked: Expectation | null,
+	options: VerifyOptions,
+	report: VerifyReport,
+): Promise<void> {
+	const { path: folder, origin } = brought;
+	const present = await filesOf(brought);
+	const expected =
+		asked ??
+		(origin !== null
+			? publishedExpectation(origin)
+			: await ownExpectation(folder, options.algorithm));
+	const contradictions = await findContradictions(folder, present, expected);
+	report.expectedBy.push(expected.from);
+	report.files = await verifyFiles(folder, expected, options, options.onFile);
+	report.uncheckedSignatures = present.filter((name) => SIGNATURE.test(name));
+	report.warnings.push(...expected.warnings);
+	report.problems.push(...expected.problems, ...contradictions);
+	if (!options.allowExtra && (asked !== null || origin === null))
+		report.problems.push(...(await unlisted(folder, present, expected)));
+	await verifyStructure(folder, present, report);
+}
+
+async function filesOf({ path: folder, origin }: Brought): Promise<string[]> {
+	if (origin !== null) return origin.files.map((file) => file.path);
+	const stats = await stat(folder).catch(() => null);
+	if (stats?.isDirectory()) return listFiles(folder);
+	throw new UsageError({
+		where: folder,
+		what: stats === null ? "no such folder" : "not a folder",
+		remedy:
+			"Name the folder of a model; one weight file can be verified by --tensors",
+	});
+}
+
+/** What lies in the folder and is neither listed nor the list. */
+async function unlisted(
 	folder: string,
-	entries: readonly { name: string }[],
-): Promise<number> {
-	let total = 0;
-	for (const { name } of entries)
-		total += await stat(path.join(folder, name)).then(
-			({ size }) => size,
-			() => 0, // told when it is opened
-		);
-	return total;
-}
-
-async function verifyFile(
-	engine: Engine,
-	folder: string,
-	fileName: string,
-	expected: string,
-): Promise<VerifiedFile> {
-	try {
-		const found = await hashFile(engine, path.join(folder, fileName));
-		const status = found === expected ? "OK" : "FAILED";
-		return { fileName, status, expected, found };
-	} catch (error) {
-		if (!(error instanceof LocalIoError || error instanceof FormatError))
-			throw error;
-		const missing = systemErrorCode(error.cause) === "ENOENT";
-		const status = missing ? "MISSING" : "UNREADABLE";
-		return { fileName, status, expected, found: null };
-	}
-}
-
-async function hashFile(engine: Engine, file: string): Promise<string> {
-	const source = await openFileSource(file);
-	try {
-		await source.chooseReading(engine.options.directIo);
-		const sha256 = await digestFile(engine, source, file);
-		await source.checkUnchanged();
-		return sha256;
-	} finally {
-		await source.close();
-	}
-}
-
-async function unlistedFiles(
-	folder: string,
-	listed: ReadonlySet<string>,
+	present: readonly string[],
+	{ from, algorithm, entries }: Expectation,
 ): Promise<string[]> {
-	const names = await readdir(folder);
-	return names
-		.filter((name) => name !== CHECKSUM_FILE_NAME)
-		.filter((name) => !listed.has(name) && !listed.has(`./${name}`))
-		.sort()
-		.map((name) => `${name}: not in ${CHECKSUM_FILE_NAME}`);
+	const listed = new Set(entries.map(({ name }) => name));
+	const lists = [CHECKSUM_FILE_NAME, CHECKSUM_ALGORITHMS[algorithm].fileName];
+	const problems: string[] = [];
+	for (const name of present) {
+		if (listed.has(name) || lists.includes(name)) continue;
+		if (await isSameFile(path.join(folder, name), from)) continue;
+		problems.push(`${name}: not in ${path.basename(from)}`);
+	}
+	return problems;
 }
 
 /** A folder without safetensors weights has no structure that is known here. */
 async function verifyStructure(
 	folder: string,
-): Promise<{ problems: string[]; warnings: readonly string[] }> {
-	const names = await readdir(folder);
-	if (!names.some((n) => n.endsWith(".safetensors") || n === INDEX_FILE_NAME))
-		return { problems: [], warnings: [] };
+	present: readonly string[],
+	report: VerifyReport,
+): Promise<void> {
+	const isWeights = (name: string) =>
+		/^[^/]+\.safetensors$/.test(name) || name === INDEX_FILE_NAME;
+	if (!present.some(isWeights)) return;
 	try {
 		const checkpoint = await openCheckpoint(folder);
 		await checkpoint.close();
-		return { problems: [], warnings: checkpoint.warnings };
+		report.structureAgrees = true;
+		report.warnings.push(...checkpoint.warnings);
 	} catch (error) {
 		if (!(error instanceof MergeDeltaError)) throw error;
-		return { problems: [error.message], warnings: [] };
+		report.structureAgrees = false;
+		report.problems.push(error.message);
 	}
 }

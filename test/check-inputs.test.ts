@@ -17,7 +17,7 @@ import { recogniseShards } from "../src/recognise.ts";
 import { sampleCheckpoints } from "../src/sample.ts";
 import { fullWeights, subtract, tuned } from "./delta/synthetic-weights.ts";
 import { writeShapes, writeWeights } from "./delta/write-weights.ts";
-import { FIXTURES, scratchFolder } from "./end-to-end/run.ts";
+import { FIXTURES, memoryFolder } from "./end-to-end/run.ts";
 
 const BASE = fullWeights(1, "F16");
 const TARGET = tuned(BASE, 2, "F16");
@@ -47,7 +47,7 @@ async function check(
 }
 
 const write = async (model: keyof typeof MODELS, folder?: string) =>
-	writeWeights(folder ?? (await scratchFolder()), MODELS[model], "F16");
+	writeWeights(folder ?? (await memoryFolder()), MODELS[model], "F16");
 
 /** Both refused with these words, and only warned of where unlikely inputs are allowed. */
 async function refused(base: string, delta: string, message: RegExp) {
@@ -100,7 +100,7 @@ test("another base than the delta's, or the merged model, is warned of", async (
 
 test("one folder twice is refused, by whatever path", async () => {
 	const base = await write("base");
-	const link = path.join(await scratchFolder(), "link");
+	const link = path.join(await memoryFolder(), "link");
 	await symlink(base, link);
 	for (const delta of [base, link, path.join(base, "model.safetensors")])
 		await refused(base, delta, /the same.*double.*Give the base as --base/);
@@ -109,14 +109,14 @@ test("one folder twice is refused, by whatever path", async () => {
 test("an adapter is refused on either side, by its tensors or its file", async () => {
 	const base = await write("base");
 	const q = "base_model.model.model.layers.0.self_attn.q_proj";
-	const lora = await writeShapes(await scratchFolder(), {
+	const lora = await writeShapes(await memoryFolder(), {
 		[`${q}.lora_A.weight`]: [8, 64],
 		[`${q}.lora_B.weight`]: [64, 8],
 	});
 	await refused(base, lora, /adapter.*not a delta.*lora_A.*merge_and_unload/);
 	await refused(lora, base, /adapter.*not a base/);
 	const prompt = await writeShapes(
-		await scratchFolder(),
+		await memoryFolder(),
 		{ prompt_embeddings: [8, 64] },
 		"adapter_model.safetensors",
 	);
@@ -126,7 +126,7 @@ test("an adapter is refused on either side, by its tensors or its file", async (
 test("a delta of another size is refused with both sizes", async () => {
 	const layer = "model.layers.0.self_attn.q_proj.weight";
 	const sized = async (hidden: number, name = layer) =>
-		writeShapes(await scratchFolder(), {
+		writeShapes(await memoryFolder(), {
 			"model.embed_tokens.weight": [3, hidden],
 			[name]: [1, hidden],
 		});
@@ -163,7 +163,7 @@ test("wizard-vicuna is refused by its config, unless the weights are plainly a d
 
 /** A folder as the Hub's cache has it: a snapshot that links to a blob named by this sum. */
 async function inCache(folder: string, sha256: string): Promise<string> {
-	const root = path.join(await scratchFolder(), "models--o--n");
+	const root = path.join(await memoryFolder(), "models--o--n");
 	const snapshot = path.join(root, "snapshots", "1");
 	await mkdir(snapshot, { recursive: true });
 	await mkdir(path.join(root, "blobs"));
@@ -236,7 +236,7 @@ test("samples are few, the same every time, and of no tensor that is often whole
 test("a large tensor is sampled at its start, its end and between", async () => {
 	const w = "model.layers.0.mlp.weight";
 	const values = Float64Array.from({ length: 300 * 64 * 8 }, (_, i) => i);
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	const weights = new Map([[w, values]]);
 	const shapes = new Map([[w, [300, 512]]]);
 	const checkpoint = await open(

@@ -16,7 +16,7 @@ import {
 import { whyNot } from "../src/kernel/select.ts";
 import { elementByteLength } from "../src/tensor/dtype.ts";
 import { CANONICAL_NAN, decodeBF16, decodeF16 } from "../src/tensor/float.ts";
-import { scratchFolder } from "./end-to-end/run.ts";
+import { memoryFolder } from "./end-to-end/run.ts";
 
 const KERNELS = KERNEL_NAMES.filter((name) => whyNot(name) === null);
 const DTYPES = ["F16", "BF16", "F32"] as const;
@@ -223,7 +223,7 @@ test.each(CASES)(
 				...([shapes(convention), twins(dtype)] as const),
 				fc.constantFrom(...KERNELS),
 				async (shapes, twins, kernel) => {
-					const folder = await scratchFolder();
+					const folder = await memoryFolder();
 					const at = (name: string) => path.join(folder, name);
 					const pair = pairOf(convention, dtype, shapes, twins);
 					const base = await writeModel(at("base"), pair.base);
@@ -291,7 +291,7 @@ test.each(CASES)(
 	"$id: whole numbers of $dtype come back exactly",
 	async ({ id, dtype }) => {
 		const convention: Convention = CONVENTIONS[id as ConventionId];
-		const folder = await scratchFolder();
+		const folder = await memoryFolder();
 		const at = (name: string) => path.join(folder, name);
 		const whole = WHOLE[dtype];
 		const twins = Array.from({ length: 61 }, (_, i) => {
@@ -328,7 +328,7 @@ test.each(CASES)(
 );
 
 test("the same is counted however the work is cut, and by any kernel", async () => {
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	const count = 3_000_001;
 	const model = (patternOf: (i: number) => number): Model => [
 		new Map([
@@ -381,7 +381,7 @@ test("the same is counted however the work is cut, and by any kernel", async () 
 }, 60_000);
 
 test("a target of another type than the base needs the type the merge will write", async () => {
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	const one = (dtype: TestDtype, ...patterns: number[]): Model => [
 		new Map([["t", { dtype, patterns }]]),
 	];

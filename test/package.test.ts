@@ -13,6 +13,7 @@ const readJson = async (file: string) =>
 test("the public API is what it was", () => {
 	expect(Object.keys(api).sort()).toEqual([
 		"BYTE_SCHEMES",
+		"CHECKSUM_ALGORITHMS",
 		"CONVENTIONS",
 		"DIRECT_IO",
 		"FLOAT_DTYPES",
@@ -30,6 +31,7 @@ test("the public API is what it was", () => {
 		"VERSION",
 		"VerificationError",
 		"cache",
+		"compare",
 		"describeConvention",
 		"doctor",
 		"fetch",
@@ -40,6 +42,7 @@ test("the public API is what it was", () => {
 		"plan",
 		"printable",
 		"sumsOf",
+		"toldName",
 		"verify",
 		"verifyCache",
 	]);

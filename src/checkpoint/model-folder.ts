@@ -1,7 +1,8 @@
-import { readdir, realpath, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import path from "node:path";
 import { FormatError, UsageError } from "../errors.ts";
 import { type FileSource, openFileSource } from "../io/file-source.ts";
+import { followLinks, listFolder } from "../io/local-path.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
 /** The folder of a model, wherever it is. */
@@ -65,7 +66,7 @@ export function localFolder(
 ): ModelFolder {
 	return {
 		location,
-		list: () => listFolder(location),
+		list: () => listModel(location),
 		has: (fileName) => isThere(path.join(location, fileName)),
 		open: (fileName) => openFileSource(path.join(location, fileName)),
 		folder: (name) => localFolder(path.join(location, name), within),
@@ -73,12 +74,9 @@ export function localFolder(
 	};
 }
 
-async function listFolder(location: string): Promise<FolderNames> {
+async function listModel(location: string): Promise<FolderNames> {
 	const [fileNames, folderNames]: [string[], string[]] = [[], []];
-	const names = await readdir(location).catch((error) => {
-		throw toLocalIoError(error, location, "listing");
-	});
-	for (const name of names) {
+	for (const name of await listFolder(location)) {
 		const target = await stat(path.join(location, name)).catch(() => null);
 		(target?.isDirectory() ? folderNames : fileNames).push(name);
 	}
@@ -103,9 +101,7 @@ async function refuseLinksOut(
 	const roots = await allowedRoots(within);
 	for (const fileName of fileNames) {
 		const file = path.join(folder, fileName);
-		const target = await realpath(file).catch((error) => {
-			throw toLocalIoError(error, file, "following the link");
-		});
+		const target = await followLinks(file);
 		if (!roots.some((root) => target.startsWith(root + path.sep)))
 			throw new FormatError({
 				where: file,
@@ -122,7 +118,7 @@ async function refuseLinksOut(
  * the whole cache.
  */
 async function allowedRoots(folder: string): Promise<string[]> {
-	const real = await realpath(folder);
+	const real = await followLinks(folder);
 	const parent = path.dirname(real);
 	if (path.basename(parent) !== "snapshots") return [real];
 	const repository = path.dirname(parent);

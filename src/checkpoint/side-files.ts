@@ -1,3 +1,4 @@
+import { parseLooseJson } from "../format/loose-json.ts";
 import type { ModelFolder } from "./model-folder.ts";
 
 /** Files beside the weights that make a model usable, by the script that would write them. */
@@ -64,11 +65,8 @@ export async function readAddedTokens(
 		if (source.byteLength > MAX_ADDED_TOKENS_BYTES) return [];
 		const bytes = new Uint8Array(source.byteLength);
 		await source.read(0, bytes);
-		const tokens: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
+		const tokens = parseLooseJson(bytes);
 		return tokens instanceof Object ? Object.keys(tokens) : [];
-	} catch (error) {
-		if (error instanceof SyntaxError) return [];
-		throw error;
 	} finally {
 		await source.close();
 	}

@@ -8,7 +8,7 @@ import {
 } from "../index.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
-import { STATUS_WORDS } from "./verify-command.ts";
+import { annotateFile, tellFile } from "./verify-command.ts";
 
 export async function cacheCommand(
 	{ cacheDir, repo }: CacheOptions,
@@ -51,17 +51,14 @@ export async function cacheVerifyCommand(
 	const { cacheDir, repo, threads, memory, directIo } = options;
 	const report = await verifyCache({
 		...{ cacheDir, repo, threads, memory, directIo, signal },
-		onFile: ({ fileName, status }) => {
-			if (status === "OK" && terminal.options.quiet) return;
-			const color = status === "OK" ? "green" : "red";
-			terminal.result(
-				`${printable(fileName)}: ${terminal.paint(color, STATUS_WORDS[status])}`,
-			);
-		},
+		onFile: (file) => tellFile(file, terminal),
 	});
 	for (const warning of report.warnings) terminal.warn(warning);
 	const failed = report.files.filter(({ status }) => status !== "OK");
-	for (const blob of failed) terminal.note(remedyFor(blob));
+	for (const blob of failed) {
+		annotateFile("not verified", blob.file, blob, terminal);
+		terminal.note(remedyFor(blob));
+	}
 	terminal.result(
 		report.ok
 			? `${terminal.paint("green", "verified")} ${plural(report.files.length, "file")} in ${printable(report.cacheDir)}`

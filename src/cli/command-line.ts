@@ -1,10 +1,11 @@
 import yargs, { type Argv } from "yargs";
 import { MergeDeltaError, UsageError, VERSION } from "../index.ts";
 import { cacheCommand, cacheVerifyCommand } from "./cache-command.ts";
+import { compareCommand, compareOptions } from "./compare-command.ts";
 import { conventionsCommand } from "./conventions-command.ts";
 import { doctorCommand } from "./doctor-command.ts";
 import { fetchCommand } from "./fetch-command.ts";
-import { inspectCommand } from "./inspect-command.ts";
+import { inspectCommand, inspectOptions } from "./inspect-command.ts";
 import { makeCommand, makeOptions } from "./make-command.ts";
 import { mergeCommand } from "./merge-command.ts";
 import {
@@ -12,6 +13,7 @@ import {
 	cacheOptions,
 	changesOf,
 	engineOptions,
+	expectedOptions,
 	hubOptions,
 	inputOptions,
 	noStoreOf,
@@ -20,8 +22,8 @@ import {
 } from "./options.ts";
 import { planCommand } from "./plan-command.ts";
 import { stopOnSignals } from "./signals.ts";
-import { type Streams, Terminal } from "./terminal.ts";
-import { verifyCommand } from "./verify-command.ts";
+import { type Streams, Terminal, terminalOptions } from "./terminal.ts";
+import { verifyCommand, verifyOptions } from "./verify-command.ts";
 
 const HELP_WIDTH = 80;
 const OUT = {
@@ -43,7 +45,7 @@ export async function runCommandLine(
 ): Promise<number> {
 	const stop = stopOnSignals();
 	// Read before yargs does, because its failures too must be told as asked.
-	const terminal = new Terminal(optionsOf(args, streams), streams);
+	const terminal = new Terminal(terminalOptions(args, streams), streams);
 	try {
 		let exitCode = 0;
 		const run = (command: (terminal: Terminal) => Promise<number>) =>
@@ -65,19 +67,6 @@ export async function runCommandLine(
 	}
 }
 
-function optionsOf(args: readonly string[], streams: Streams) {
-	const has = (flag: string) => args.includes(flag);
-	return {
-		json: has("--json"),
-		quiet: has("--quiet") || has("-q"),
-		verbose: has("--verbose"),
-		color:
-			streams.stderr.isTTY === true &&
-			!process.env.NO_COLOR &&
-			!has("--no-color"),
-	};
-}
-
 /** Flags that together say one thing. */
 function withWishes<
 	T extends Parameters<typeof changesOf>[0] & Parameters<typeof noStoreOf>[0],
@@ -97,7 +86,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 			["merge", "$0"],
 			"merge base and delta into a new folder",
 			(y) =>
-				outputOptions(inputOptions(y)).option("out", {
+				expectedOptions(outputOptions(inputOptions(y))).option("out", {
 					...OUT,
 					alias: "target-model-path",
 				}),
@@ -130,14 +119,7 @@ function build(run: Run, signal: AbortSignal): Argv {
 		.command(
 			"inspect <src>",
 			"list the tensors of a model",
-			(y) =>
-				hubOptions(y)
-					.positional("src", {
-						type: "string",
-						demandOption: true,
-						describe: "a folder, a weight file, or org/name[@revision]",
-					})
-					.option("revision", REVISION),
+			inspectOptions,
 			(args) => run((terminal) => inspectCommand(args, terminal, signal)),
 		)
 		.command(
@@ -155,19 +137,8 @@ function build(run: Run, signal: AbortSignal): Argv {
 		)
 		.command(
 			"verify <dir>",
-			"check a merged model against its checksums",
-			(y) =>
-				engineOptions(y)
-					.positional("dir", {
-						type: "string",
-						demandOption: true,
-						describe: "the folder of a merged model",
-					})
-					.option("allow-extra", {
-						type: "boolean",
-						default: false,
-						describe: "accept files that are not listed",
-					}),
+			"check a model against checksums",
+			verifyOptions,
 			(args) => run((terminal) => verifyCommand(args, terminal, signal)),
 		)
 		.command("cache [repo]", "tell what the cache of Hugging Face holds", (y) =>
@@ -185,6 +156,12 @@ function build(run: Run, signal: AbortSignal): Argv {
 					cacheOptions,
 					(args) => run((terminal) => cacheCommand(args, terminal)),
 				),
+		)
+		.command(
+			"compare <a> <b>",
+			"tell which tensors of two models differ, and how far",
+			compareOptions,
+			(args) => run((terminal) => compareCommand(args, terminal, signal)),
 		)
 		.command(
 			"doctor",
@@ -205,6 +182,11 @@ function build(run: Run, signal: AbortSignal): Argv {
 			verbose: {
 				type: "boolean",
 				describe: "show where the time went, and where an error arose",
+			},
+			annotations: {
+				choices: ["auto", "github", "none"],
+				default: "auto",
+				describe: "failures as annotations; auto: in GitHub's runners",
 			},
 			color: {
 				type: "boolean",

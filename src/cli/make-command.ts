@@ -72,11 +72,11 @@ export async function makeCommand(
 	const started = performance.now();
 	const { out, convention, dtype, allowNonFinite } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
-	const { overwrite, resume, keepStaging } = options;
+	const { overwrite, resume, keepStaging, syncBytes } = options;
 	const report = await make({
 		...{ base, target, out, convention, dtype, allowNonFinite },
 		...{ kernel, threads, memory, directIo, inputSums },
-		...{ overwrite, resume, keepStaging },
+		...{ overwrite, resume, keepStaging, syncBytes },
 		...hubChoices(options, terminal),
 		signal,
 		onResume: (found) => tellResume(found, terminal),
@@ -89,7 +89,7 @@ export async function makeCommand(
 	for (const warning of warnings) terminal.warn(warning);
 	const bytes = manifest.outputs.reduce((sum, f) => sum + f.byteLength, 0);
 	terminal.result(
-		`${terminal.paint("green", "made")} ${out}: ${plural(manifest.outputs.length, "file")}, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${formatBytes(bytes / seconds)}/s)`,
+		`${terminal.paint("green", "made")} ${printable(out)}: ${plural(manifest.outputs.length, "file")}, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${formatBytes(bytes / seconds)}/s)`,
 	);
 	terminal.result(describeRestoration(report));
 	for (const line of listUnrestored(report)) terminal.note(line);

@@ -1,4 +1,4 @@
-import { type MergeOptions, merge } from "../index.ts";
+import { type MergeOptions, merge, printable } from "../index.ts";
 import { Bars } from "./bars.ts";
 import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, plural } from "./format.ts";
@@ -26,8 +26,8 @@ export async function mergeCommand(
 	const { out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
-	const { overwrite, resume, keepStaging } = options;
-	const { allowUnlikely, noStore } = options;
+	const { overwrite, resume, keepStaging, syncBytes } = options;
+	const { allowUnlikely, noStore, expect, baseSha256, deltaSha256 } = options;
 	const {
 		manifest,
 		resumed,
@@ -35,9 +35,16 @@ export async function mergeCommand(
 		performance: used,
 	} = await merge({
 		...{ base, delta, out, convention, dtype, changes, expectSum },
-		...{ allowNonFinite, allowUnlikely, noStore },
+		...{
+			allowNonFinite,
+			allowUnlikely,
+			noStore,
+			expect,
+			baseSha256,
+			deltaSha256,
+		},
 		...{ kernel, threads, memory, directIo, inputSums },
-		...{ overwrite, resume, keepStaging },
+		...{ overwrite, resume, keepStaging, syncBytes },
 		...hubChoices(options, terminal),
 		signal,
 		onFetch: (at) => fetching.update(at),
@@ -48,13 +55,13 @@ export async function mergeCommand(
 	for (const warning of warnings) terminal.warn(warning);
 	const bytes = manifest.outputs.reduce((sum, f) => sum + f.byteLength, 0);
 	terminal.result(
-		`${terminal.paint("green", "merged")} ${out}: ${plural(manifest.outputs.length, "file")}, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${formatBytes(bytes / seconds)}/s)`,
+		`${terminal.paint("green", "merged")} ${printable(out)}: ${plural(manifest.outputs.length, "file")}, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${formatBytes(bytes / seconds)}/s)`,
 	);
 	terminal.note(
 		`convention ${manifest.convention}: ${manifest.sums.join(", ")}`,
 	);
 	if (terminal.options.verbose) tellPerformance(used, terminal);
-	terminal.note(`check it at any time: merge-delta verify ${out}`);
+	terminal.note(`check it at any time: merge-delta verify ${printable(out)}`);
 	terminal.document({
 		...{ ok: true, out, manifest, resumed, warnings, performance: used },
 	});

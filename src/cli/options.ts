@@ -153,6 +153,26 @@ export function noStoreOf({
 	return which === "both" ? ["base", "delta"] : [which];
 }
 
+/** What the inputs of a merge must be, and its output. */
+export function expectedOptions<T>(y: Argv<T>) {
+	return y
+		.option("base-sha256", {
+			type: "string",
+			requiresArg: true,
+			describe: "of the base's one weight file, or a file that lists all",
+		})
+		.option("delta-sha256", {
+			type: "string",
+			requiresArg: true,
+			describe: "the same of the delta",
+		})
+		.option("expect", {
+			type: "string",
+			requiresArg: true,
+			describe: "checksums that the output must match",
+		});
+}
+
 /** What the flags change of a convention. */
 export function changesOf(
 	args: Omit<ConventionWishes, "cast"> & {
@@ -208,6 +228,13 @@ export function outputOptions<T>(y: Argv<T>) {
 			type: "boolean",
 			default: false,
 			describe: "keep what was written when the result is refused",
+		})
+		.option("sync-bytes", {
+			type: "string",
+			requiresArg: true,
+			coerce: (text: string) => parseBytes("--sync-bytes", text),
+			describe: "most of each output file that a crash may cost",
+			hidden: true, // for tests, which crash small models
 		})
 		.option("allow-non-finite", {
 			type: "boolean",

@@ -23,6 +23,7 @@ function startWorker(start: WorkerStart): Worker {
 
 /** Seconds of all threads, by what they did. */
 export interface CrewSeconds {
+	/** arithmetic, comparisons too */
 	add: number;
 	hash: number;
 	/** threads that had nothing to do */
@@ -57,7 +58,7 @@ function countSeconds(
 	step: Step,
 	result: StepResult,
 ): void {
-	seconds[step.kind === "add" ? "add" : "hash"] += result.seconds;
+	seconds["digest" in step ? "hash" : "add"] += result.seconds;
 }
 
 class SoleCrew implements Crew {
@@ -154,13 +155,13 @@ class ThreadCrew implements Crew {
 
 	private send(member: Member): void {
 		const index = this.queue.findIndex(({ step }) => {
-			if (step.kind === "add") return true;
+			if (!("digest" in step)) return true;
 			const owner = this.owners.get(step.digest);
 			return owner === undefined || owner === member;
 		});
 		const [entry] = index < 0 ? [] : this.queue.splice(index, 1);
 		if (!entry) return;
-		if (entry.step.kind !== "add") this.owners.set(entry.step.digest, member);
+		if ("digest" in entry.step) this.owners.set(entry.step.digest, member);
 		member.sent.push(entry);
 		member.worker.postMessage(entry.step);
 	}

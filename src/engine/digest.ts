@@ -1,22 +1,23 @@
+import type { ChecksumAlgorithm } from "../format/checksum-file.ts";
 import { type CheckedRange, wrongCrc } from "../io/checked-range.ts";
 import type { Crew } from "./crew.ts";
 import type { CrcStretch, StepResult } from "./step.ts";
 
-/** What is taken of a file's bytes beside, or instead of, their SHA-256. */
+/** What is taken of a file's bytes. */
 export interface DigestOptions {
-	/** default true */
-	sha256?: boolean;
+	/** default SHA-256; null where only CRCs are checked */
+	algorithm?: ChecksumAlgorithm | null;
 	/** stretches of the file, in their order, whose CRC-32 is checked; default none */
 	checkedRanges?: readonly CheckedRange[];
 	/** offset of the file where the first bytes lie; default 0 */
 	begin?: number;
 }
 
-/** The SHA-256 of one file, taken from bytes that arrive in slots, in any order. */
+/** The checksum of one file, or of a stretch of it, taken from bytes that arrive in slots, in any order. */
 export class Digest {
 	private readonly crew: Crew;
 	private readonly number: number;
-	private readonly sha256: boolean;
+	private readonly algorithm: ChecksumAlgorithm | null;
 	private ranges: readonly CheckedRange[];
 	private last: Promise<void> = Promise.resolve();
 	/** offset of the file up to which bytes were given to the crew */
@@ -28,7 +29,8 @@ export class Digest {
 	constructor(crew: Crew, number: number, options: DigestOptions = {}) {
 		this.crew = crew;
 		this.number = number;
-		this.sha256 = options.sha256 ?? true;
+		this.algorithm =
+			options.algorithm === undefined ? "sha256" : options.algorithm;
 		this.ranges = options.checkedRanges ?? [];
 		this.hashed = options.begin ?? 0;
 	}
@@ -50,7 +52,8 @@ export class Digest {
 				given = true;
 				const hashed = this.crew.perform({
 					...{ kind: "hash", digest: this.number, byteOffset, byteLength },
-					...{ sha256: this.sha256, crcs: this.nextStretches(byteLength) },
+					algorithm: this.algorithm,
+					crcs: this.nextStretches(byteLength),
 				});
 				passOn(); // the crew keeps the order of one digest
 				refuseCorrupt(await hashed);
@@ -85,22 +88,22 @@ export class Digest {
 		}
 	}
 
-	/** @returns SHA-256, in hex, of the bytes of all places that were taken so far */
+	/** @returns checksum, in hex, of the bytes of all places that were taken so far */
 	async peek(): Promise<string> {
-		const step = this.last.then(() =>
-			this.crew.perform({ kind: "peek", digest: this.number }),
-		);
+		const { number: digest, algorithm, crew } = this;
+		const step = { kind: "peek", digest, algorithm } as const;
+		const peeked = this.last.then(() => crew.perform(step));
 		// Those behind wait until it is with the crew, which keeps the order of one digest.
 		this.last = this.last.then(() => {});
-		return (await step).sha256;
+		return (await peeked).checksum;
 	}
 
-	/** After the last place was taken. @returns hex */
+	/** After the last place was taken. @returns hex, or nothing where only CRCs were checked */
 	async finish(): Promise<string> {
 		await this.last;
-		const digest = this.number;
-		const { sha256 } = await this.crew.perform({ kind: "finish", digest });
-		return sha256;
+		const { number: digest, algorithm, crew } = this;
+		const step = { kind: "finish", digest, algorithm } as const;
+		return (await crew.perform(step)).checksum;
 	}
 }
 

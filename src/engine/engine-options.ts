@@ -58,7 +58,7 @@ export function decideEngineOptions(choices: EngineChoices): EngineOptions {
 		[`at least ${LEAST_MEMORY_BYTES / 1e6} MB`],
 	);
 	check(
-		"syncBytes",
+		"--sync-bytes",
 		isWhole(syncBytes, LEAST_SYNC_BYTES, Number.MAX_SAFE_INTEGER),
 		syncBytes,
 		[`at least ${LEAST_SYNC_BYTES}`],

@@ -1,7 +1,12 @@
 import { availableParallelism } from "node:os";
 import { type Crew, openCrew } from "./crew.ts";
 import { Digest, type DigestOptions } from "./digest.ts";
-import { type EngineOptions, MAX_THREADS } from "./engine-options.ts";
+import {
+	decideEngineOptions,
+	type EngineChoices,
+	type EngineOptions,
+	MAX_THREADS,
+} from "./engine-options.ts";
 import { Slots } from "./slots.ts";
 
 /** Less work than this is done before a thread has started. */
@@ -50,5 +55,27 @@ export class Engine {
 
 	async close(): Promise<void> {
 		await this.crew.close();
+	}
+}
+
+/** How files are read that are not merged. */
+export type ReadingChoices = Omit<EngineChoices, "kernel">;
+
+/**
+ * Let `use` work with an engine that does no arithmetic, and close it.
+ *
+ * @param byteLength  of all that will be read
+ */
+export async function withReadingEngine<T>(
+	choices: ReadingChoices,
+	byteLength: number,
+	use: (engine: Engine) => Promise<T>,
+): Promise<T> {
+	const options = decideEngineOptions({ ...choices, kernel: "js" });
+	const engine = new Engine(options, byteLength);
+	try {
+		return await use(engine);
+	} finally {
+		await engine.close();
 	}
 }

@@ -67,7 +67,8 @@ export class InputDigests {
 				): Stretch => ({
 					...{ input, shard, end, ahead, hashed: begin },
 					digest: engine.openDigest({
-						...{ sha256: inputSums, checkedRanges, begin },
+						algorithm: inputSums ? "sha256" : null,
+						...{ checkedRanges, begin },
 					}),
 				});
 				if (!inputSums)

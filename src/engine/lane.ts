@@ -2,7 +2,7 @@ import type { OutputShard } from "../delta/plan.ts";
 import { VerificationError } from "../errors.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
-import { digestFile } from "./digest-file.ts";
+import { digestFile } from "./digest-stretch.ts";
 import type { Engine } from "./engine.ts";
 import type { Ground } from "./ground.ts";
 import type { OutputSlice } from "./slice.ts";
@@ -170,7 +170,6 @@ export class Lane {
 		const sha256 = inOrder ?? (await this.readDigest());
 		if (isWhole && expected !== null && sha256 !== expected)
 			throw wrongResult(fileName, expected, sha256);
-		await staging.syncNames();
 		const claim = { shardIndex, byteLength: end as number, sha256 };
 		await journal.append({ ...claim, counts: tally.counts });
 		if (!isWhole) return null;

@@ -12,6 +12,8 @@ import type { Unrestored } from "../kernel/restoration.ts";
 import { VERSION } from "../version.ts";
 
 export const MANIFEST_FILE_NAME = "merge-delta.json";
+/** Of what a manifest says and how; a reader that knows another refuses it. */
+export const MANIFEST_VERSION = 1;
 
 /** A file that was read, named relative to the checkpoint it belongs to. */
 export interface ReadFile extends Omit<WrittenFile, "sha256"> {
@@ -34,7 +36,7 @@ export interface Restoration extends Unrestored {
 
 /** How a model or a delta came to be: nothing of time, host or path, so that the same merge gives the same text. */
 export interface Manifest {
-	schemaVersion: 1;
+	schemaVersion: typeof MANIFEST_VERSION;
 	tool: { name: "merge-delta"; version: string };
 	convention: string;
 	/** what was different from that convention */
@@ -59,7 +61,7 @@ export function createManifest(
 ): Manifest {
 	const mergeSums = mergeSumsOf(plan);
 	return {
-		schemaVersion: 1,
+		schemaVersion: MANIFEST_VERSION,
 		tool: { name: "merge-delta", version: VERSION },
 		convention: plan.convention,
 		changes: plan.changes,

@@ -1,6 +1,6 @@
 import { lstat, readdir, realpath, stat, statfs } from "node:fs/promises";
 import path from "node:path";
-import { LocalIoError, UsageError } from "../errors.ts";
+import { LocalIoError, OutputConflictError, UsageError } from "../errors.ts";
 import { LOCAL_FILES } from "../io/file-system.ts";
 import { lookAtOutput, outputExists, stagingPath } from "../io/output-place.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
@@ -38,18 +38,23 @@ export async function preflight(
 		others?: readonly DiskNeed[];
 	},
 ): Promise<void> {
-	const parent = path.dirname(path.resolve(out));
-	await checkParent(parent, out);
-	await checkLinks(parent);
-	await checkOutside(out, inputs, overwrite);
-	const staged = await stagedBytes(stagingPath(out));
-	// With something staged it may be the output of that, which was not told yet.
-	if (!overwrite && staged === null)
-		if ((await lookAtOutput(LOCAL_FILES, out)) === "full")
-			throw outputExists(out);
-	const needed = Math.ceil((byteLength - (staged ?? 0)) * 1.01);
-	const output = { what: "the output", folder: parent, byteLength: needed };
-	await checkSpace([output, ...others]);
+	try {
+		const parent = path.dirname(path.resolve(out));
+		await checkParent(parent, out);
+		await checkLinks(parent);
+		await checkOutside(out, inputs, overwrite);
+		await checkNoLink(out);
+		const staged = await stagedBytes(stagingPath(out));
+		// With something staged it may be the output of that, which was not told yet.
+		if (!overwrite && staged === null)
+			if ((await lookAtOutput(LOCAL_FILES, out)) === "full")
+				throw outputExists(out);
+		const needed = Math.ceil((byteLength - (staged ?? 0)) * 1.01);
+		const output = { what: "the output", folder: parent, byteLength: needed };
+		await checkSpace([output, ...others]);
+	} catch (error) {
+		throw toLocalIoError(error, out, "looking at its place");
+	}
 }
 
 async function checkParent(parent: string, out: string): Promise<void> {
@@ -105,6 +110,17 @@ async function checkOutside(
 				remedy: "Name a folder with no input in it",
 			});
 	}
+}
+
+/** What a link points to would be taken for the output, and a rename cannot replace a link by a folder. */
+async function checkNoLink(out: string): Promise<void> {
+	const stats = await lstat(out).catch(() => null); // absent, as it should be
+	if (stats?.isSymbolicLink())
+		throw new OutputConflictError({
+			where: out,
+			what: "the output is a symbolic link",
+			remedy: "Name the folder itself, or remove the link",
+		});
 }
 
 /** What lies on one file system is needed there together. */

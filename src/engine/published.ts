@@ -8,7 +8,7 @@ import {
 import type { FileSystem } from "../io/file-system.ts";
 import { listIfThere } from "../io/folders.ts";
 import { OutputFile } from "../io/output-file.ts";
-import { digestStretch } from "./digest-file.ts";
+import { digestStretch } from "./digest-stretch.ts";
 import type { Engine } from "./engine.ts";
 import { MANIFEST_FILE_NAME, type Manifest } from "./manifest.ts";
 import { outputNames } from "./write-output.ts";
@@ -57,7 +57,7 @@ function parseManifest(text: string): Manifest | null {
 function parseSums(text: string): ReadonlyMap<string, string> {
 	try {
 		const { entries } = parseChecksumFile(text, CHECKSUM_FILE_NAME);
-		return new Map(entries.map(({ name, sha256 }) => [name, sha256]));
+		return new Map(entries.map(({ name, checksum }) => [name, checksum]));
 	} catch (error) {
 		if (error instanceof FormatError) return new Map();
 		throw error;
@@ -76,10 +76,8 @@ async function readText(file: OutputFile): Promise<string> {
 
 async function hash(engine: Engine, file: OutputFile): Promise<string> {
 	try {
-		const digest = engine.openDigest();
-		const whole = [0, await file.byteLength()] as const;
-		await digestStretch(engine, digest, file, file.path, whole);
-		return await digest.finish();
+		const whole = { fileOffset: 0, byteLength: await file.byteLength() };
+		return await digestStretch(engine, file, whole, file.path);
 	} finally {
 		await file.abandon();
 	}

@@ -2,7 +2,7 @@ import type { OutputShard } from "../delta/plan.ts";
 import type { OutputFile, WrittenFile } from "../io/output-file.ts";
 import type { StagedFile, Staging } from "../io/staging.ts";
 import type { Digest } from "./digest.ts";
-import { digestStretch } from "./digest-file.ts";
+import { hashStretch } from "./digest-stretch.ts";
 import type { Engine } from "./engine.ts";
 import type { Claim } from "./journal.ts";
 import type { OpenShard } from "./lane.ts";
@@ -115,7 +115,9 @@ class Checker {
 				await this.settle(staged, file, byteLength);
 				return { claims: held, whole: { fileName, byteLength, sha256 } };
 			}
-			if (held.length === 0 || staged.isWhole) return null;
+			if (held.length === 0) return null;
+			// It was whole before that could be claimed.
+			if (staged.isWhole) await this.staging.reopen(fileName);
 			await file.truncate(byteLength);
 			isKept = true;
 			const begun = { shardIndex, shard, file, digest, fileOffset: byteLength };
@@ -135,8 +137,10 @@ class Checker {
 		let hashed = 0;
 		for (const [i, { byteLength, sha256 }] of claims.entries()) {
 			if (byteLength >= hashed && byteLength <= there) {
-				const stretch = [hashed, byteLength] as const;
-				await digestStretch(this.engine, digest, file, file.path, stretch);
+				const stretch = {
+					...{ fileOffset: hashed, byteLength: byteLength - hashed },
+				};
+				await hashStretch(this.engine, digest, file, stretch, file.path);
 				hashed = byteLength;
 				if ((await digest.peek()) === sha256) continue;
 			}

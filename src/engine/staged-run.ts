@@ -40,6 +40,8 @@ export interface StagedOptions {
 	resume?: boolean | undefined;
 	/** keep what was written after a failure that running again would not mend; default false */
 	keepStaging?: boolean | undefined;
+	/** called with what is told of the output before it is published; where it throws, nothing is */
+	checkManifest?: ((manifest: Manifest) => void) | undefined;
 	/** called before what an earlier run has left is read and compared */
 	onResume?:
 		| ((found: { byteLength: number; totalBytes: number }) => void)
@@ -123,13 +125,17 @@ class StagedRun {
 		await this.restoreOld();
 		if (!staging.isNew && !staging.hasMerged) {
 			const manifest = await findPublished(plan, files, out, engine);
-			if (manifest !== null) return this.finish(manifest, this.allOfIt());
+			if (manifest !== null) {
+				this.options.checkManifest?.(manifest);
+				return this.finish(manifest, this.allOfIt());
+			}
 		}
 		const isThere = (await lookAtOutput(files, out)) === "full";
 		if (isThere && !this.options.overwrite) throw outputExists(out);
 		const ground = await this.prepare();
 		const { whole, byteLength } = ground.reused;
 		const manifest = await write(ground);
+		this.options.checkManifest?.(manifest);
 		const old = this.options.overwrite ? this.old : null;
 		await staging.publish(outputNames(plan), old);
 		const resumed = { shards: whole.size, byteLength };
@@ -140,6 +146,7 @@ class StagedRun {
 	async leave(error: unknown): Promise<unknown> {
 		const { staging, totalBytes } = this;
 		const { root } = staging;
+		if (!this.isPublished) await this.journal?.flush().catch(() => {}); // or less is safe
 		const safeBytes = this.journal?.safeBytes ?? this.foundBytes;
 		const keeps = isMendable(error) ? safeBytes > 0 : this.options.keepStaging;
 		const isUntouched = this.journal === null && !staging.isNew;
@@ -192,12 +199,12 @@ class StagedRun {
 			);
 		}
 		const { claims: held } = reused;
-		this.journal = await JournalFile.create(staging, planText, held).catch(
-			async (error) => {
-				for (const { file } of reused.begun.values()) await file.abandon();
-				throw error;
-			},
-		);
+		this.journal = await JournalFile.create(
+			...([staging, planText, held, engine.options.syncBytes] as const),
+		).catch(async (error) => {
+			for (const { file } of reused.begun.values()) await file.abandon();
+			throw error;
+		});
 		return { staging, journal: this.journal, reused };
 	}
 

@@ -1,4 +1,11 @@
 import { createHash, type Hash } from "node:crypto";
+import type { ChecksumAlgorithm } from "../format/checksum-file.ts";
+import {
+	countDifferences,
+	createDifferenceScratch,
+	type DifferenceScratch,
+	type Differences,
+} from "../kernel/differences.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import {
 	countUnrestored,
@@ -7,6 +14,7 @@ import {
 } from "../kernel/restoration.ts";
 import { sumElements } from "../kernel/sum-elements.ts";
 import { xorBytes } from "../kernel/xor.ts";
+import type { Dtype } from "../tensor/dtype.ts";
 import type { Part, Place } from "./slice.ts";
 import type { Counts } from "./tally.ts";
 
@@ -19,9 +27,21 @@ export type Step =
 			/** whether the elements of the results are to be added up */
 			sum: boolean;
 	  }
+	| {
+			kind: "compare";
+			dtype: Dtype;
+			/** where the elements of both sides begin */
+			byteOffsets: readonly [number, number];
+			/** of either side */
+			byteLength: number;
+	  }
 	| HashStep
-	/** tell the SHA-256 of the bytes so far, and at the end of the file be rid of it */
-	| { kind: "peek" | "finish"; digest: number };
+	/** tell the checksum of the bytes so far, and at the end of the file be rid of it */
+	| {
+			kind: "peek" | "finish";
+			digest: number;
+			algorithm: ChecksumAlgorithm | null;
+	  };
 
 /** The next bytes of a file; all of a file's go to one thread. */
 export interface HashStep {
@@ -30,8 +50,8 @@ export interface HashStep {
 	digest: number;
 	byteOffset: number;
 	byteLength: number;
-	/** false where only `crcs` are wanted */
-	sha256: boolean;
+	/** null where only `crcs` are wanted */
+	algorithm: ChecksumAlgorithm | null;
 	crcs: readonly CrcStretch[];
 }
 
@@ -48,8 +68,10 @@ export interface CrcStretch {
 
 /** `Counts` are of the adds. */
 export interface StepResult extends Counts {
-	/** of "peek" and "finish": SHA-256 in hex */
-	sha256: string;
+	/** of "compare" */
+	differences: Differences;
+	/** of "peek" and "finish": in hex, or nothing without an algorithm */
+	checksum: string;
 	/** of "hash": ranges whose bytes have another CRC-32 than they must */
 	corrupt: { where: string; expected: number; found: number }[];
 	seconds: number;
@@ -60,6 +82,7 @@ export class StepRunner {
 	private readonly kernel: Kernel;
 	private readonly buffer: ArrayBufferLike;
 	private scratch: RestorationScratch | null = null;
+	private differenceScratch: DifferenceScratch | null = null;
 	private readonly hashes = new Map<number, Hash>();
 	/** CRC-32 so far of the range each file is in */
 	private readonly crcs = new Map<number, number>();
@@ -73,20 +96,24 @@ export class StepRunner {
 		const started = performance.now();
 		const result: StepResult = {
 			...{ nonFinite: [], unrestored: [], sums: [] },
-			...{ sha256: "", corrupt: [], seconds: 0 },
+			differences: { elements: 0, maxUlp: 0 },
+			...{ checksum: "", corrupt: [], seconds: 0 },
 		};
 		switch (step.kind) {
 			case "add":
 				this.make(step, result);
 				break;
+			case "compare":
+				result.differences = this.compare(step);
+				break;
 			case "hash":
 				result.corrupt = this.hash(step);
 				break;
 			case "peek":
-				result.sha256 = this.hashOf(step.digest).copy().digest("hex");
+				result.checksum = this.checksum(step);
 				break;
 			case "finish":
-				result.sha256 = this.hashOf(step.digest).digest("hex");
+				result.checksum = this.checksum(step);
 				this.hashes.delete(step.digest);
 				this.crcs.delete(step.digest);
 				break;
@@ -138,10 +165,20 @@ export class StepRunner {
 		if (lost.elements > 0) unrestored.push({ tensor, counts: lost });
 	}
 
+	private compare(step: Extract<Step, { kind: "compare" }>): Differences {
+		const { dtype, byteOffsets, byteLength } = step;
+		const [a, b] = byteOffsets.map((at) => this.view(at, byteLength));
+		this.differenceScratch ??= createDifferenceScratch();
+		return countDifferences(
+			...([dtype, a as Uint8Array, b as Uint8Array] as const),
+			this.differenceScratch,
+		);
+	}
+
 	private hash(step: HashStep): StepResult["corrupt"] {
-		const { digest, byteOffset, byteLength } = step;
-		if (step.sha256)
-			this.hashOf(digest).update(this.view(byteOffset, byteLength));
+		const { digest, byteOffset, byteLength, algorithm } = step;
+		if (algorithm !== null)
+			this.hashOf(digest, algorithm).update(this.view(byteOffset, byteLength));
 		const corrupt: StepResult["corrupt"] = [];
 		for (const stretch of step.crcs) {
 			const bytes = this.view(
@@ -158,8 +195,16 @@ export class StepRunner {
 		return corrupt;
 	}
 
-	private hashOf(digest: number): Hash {
-		const hash = this.hashes.get(digest) ?? createHash("sha256");
+	private checksum({
+		digest,
+		algorithm,
+	}: Extract<Step, { kind: "peek" | "finish" }>): string {
+		if (algorithm === null) return "";
+		return this.hashOf(digest, algorithm).copy().digest("hex");
+	}
+
+	private hashOf(digest: number, algorithm: ChecksumAlgorithm): Hash {
+		const hash = this.hashes.get(digest) ?? createHash(algorithm);
 		this.hashes.set(digest, hash);
 		return hash;
 	}

@@ -49,7 +49,5 @@ export function shardFileName(shardIndex: number, shardCount: number): string {
 export function sortShardNames(names: Iterable<string>): string[] {
 	const number = (name: string) =>
 		Number(/-(\d+)-of-\d+\.[a-z]+$/.exec(name)?.[1] ?? 0);
-	return [...names].sort(
-		(a, b) => number(a) - number(b) || (a < b ? -1 : Number(a > b)),
-	);
+	return [...names].sort((a, b) => number(a) - number(b) || (a < b ? -1 : 1));
 }

@@ -69,8 +69,8 @@ export function hasNoChecksums(records: readonly ZipRecord[]): boolean {
 
 /** The one folder that all records are in. */
 function rootOf(records: readonly ZipRecord[], where: string): string {
-	const roots = new Set(records.map(({ name }) => name.split("/")[0] ?? ""));
-	const [root = ""] = roots;
+	const roots = new Set(records.map(({ name }) => name.replace(/\/.*/s, "")));
+	const root = [...roots].join();
 	const outside = records.find(({ name }) => !name.startsWith(`${root}/`));
 	if (roots.size !== 1 || outside)
 		throw new FormatError({

@@ -3,6 +3,8 @@ import {
 	isKind,
 	kindOf,
 	type PickleDict,
+	type PickleList,
+	type PickleTuple,
 	type PickleValue,
 } from "./pickle-value.ts";
 import type { TorchTensor } from "./torch-values.ts";
@@ -117,15 +119,17 @@ function unclear(root: PickleDict, where: string, what: string): FormatError {
 }
 
 /** The places in a value that hold tensors, as `a.b (12 tensors)`; each container is entered once. */
-function tensorPaths(root: PickleValue): string[] {
+function tensorPaths(root: PickleDict): string[] {
 	const paths: string[] = [];
-	const seen = new Set([root]);
-	const pending = [{ value: root, path: "", depth: 0 }];
+	const seen = new Set<Container>([root]);
+	const pending: { value: Container; path: string; depth: number }[] = [
+		{ value: root, path: "", depth: 0 },
+	];
 	for (const { value, path, depth } of pending) {
 		let tensors = 0;
 		for (const [key, child] of childrenOf(value)) {
 			if (isKind(child, "tensor")) tensors++;
-			if (depth === MAX_DEPTH || seen.has(child) || !isContainer(child))
+			if (depth === MAX_DEPTH || !isContainer(child) || seen.has(child))
 				continue;
 			seen.add(child);
 			const childPath = path === "" ? key : `${path}.${key}`;
@@ -137,16 +141,16 @@ function tensorPaths(root: PickleValue): string[] {
 	return paths;
 }
 
-function isContainer(value: PickleValue): boolean {
+type Container = PickleDict | PickleList | PickleTuple;
+
+function isContainer(value: PickleValue): value is Container {
 	return (
 		isKind(value, "dict") || isKind(value, "list") || isKind(value, "tuple")
 	);
 }
 
-function childrenOf(value: PickleValue): [key: string, child: PickleValue][] {
-	if (isKind(value, "dict"))
-		return Array.from(value.entries, ([key, child]) => [String(key), child]);
-	if (isKind(value, "list") || isKind(value, "tuple"))
-		return value.items.map((item, i) => [String(i), item]);
-	return [];
+function childrenOf(value: Container): [key: string, child: PickleValue][] {
+	return value.kind === "dict"
+		? Array.from(value.entries, ([key, child]) => [String(key), child])
+		: value.items.map((item, i) => [String(i), item]);
 }

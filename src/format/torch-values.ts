@@ -118,6 +118,12 @@ export function allowedGlobal(
 	return allowed ? { kind: "global", module, name } : null;
 }
 
+/** As many items as the reader of the pickle lets through. */
+type PersistentId = [
+	...[PickleValue, PickleValue, PickleValue, PickleValue, PickleValue],
+	view?: PickleValue,
+];
+
 /**
  * The storage a persistent id names: `('storage', class, key, location, elements)`, in the form before
  * zip archives with a sixth item for views, which no torch has written since 0.4.
@@ -126,11 +132,11 @@ export function parsePersistentId(
 	items: readonly PickleValue[],
 	fail: Fail,
 ): TorchStorage {
-	const [tag, type, key, location, count, view = null] = items;
+	const [tag, type, key, location, count, view = null] = items as PersistentId;
 	if (tag !== "storage")
 		fail(`a persistent id of ${describe(tag)}, not of a storage`);
 	if (!isKind(type, "global"))
-		return fail(`${kindOf(type ?? null)} is no class of storages`);
+		return fail(`${kindOf(type)} is no class of storages`);
 	const full = `${type.module}.${type.name}`;
 	const dtype = full === UNTYPED ? null : STORAGES.get(type.name);
 	if (dtype === undefined) fail(`${full} is no class of storages`);
@@ -163,11 +169,18 @@ function rebuildOrderedDict(
 	return { kind: "dict", ordered: true, entries: new Map() };
 }
 
+/** Storage, offset, shape, stride, requires_grad and backward_hooks. */
+type ViewArguments = [
+	...[PickleValue, PickleValue, PickleValue],
+	...[PickleValue, PickleValue, PickleValue],
+];
+
 /** `(storage, offset, shape, stride, requires_grad, backward_hooks[, metadata])` */
 function rebuildTensor(args: readonly PickleValue[], fail: Fail): TorchTensor {
 	if (args.length !== 6 && args.length !== 7)
 		fail(`${args.length} arguments, not 6 or 7`);
-	const [storage, offset, shape, stride, grad, hooks, metadata = null] = args;
+	const [storage, offset, shape, stride, grad, hooks, metadata = null] =
+		args as [...ViewArguments, metadata?: PickleValue];
 	checkPlain(grad, hooks, metadata, fail);
 	if (!isKind(storage, "storage") || storage.dtype === null)
 		return fail("its first argument is no storage with a type");
@@ -182,7 +195,7 @@ function rebuildTypedTensor(
 	if (args.length !== 7 && args.length !== 8)
 		fail(`${args.length} arguments, not 7 or 8`);
 	const [storage, offset, shape, stride, grad, hooks, type, metadata = null] =
-		args;
+		args as [...ViewArguments, PickleValue, metadata?: PickleValue];
 	checkPlain(grad, hooks, metadata, fail);
 	if (!isKind(storage, "storage") || storage.dtype !== null)
 		return fail("its first argument is no storage of bytes");
@@ -190,7 +203,7 @@ function rebuildTypedTensor(
 		isKind(type, "global") && type.module === "torch"
 			? TORCH_DTYPES.get(type.name)
 			: undefined;
-	if (dtype === undefined) return fail(`its dtype is ${kindOf(type ?? null)}`);
+	if (dtype === undefined) return fail(`its dtype is ${kindOf(type)}`);
 	return viewOf(storage, dtype, [offset, shape, stride], fail);
 }
 
@@ -225,11 +238,10 @@ function checkPlain(
 function viewOf(
 	storage: TorchStorage,
 	dtype: Dtype,
-	place: readonly (PickleValue | undefined)[],
+	[storageOffset, ...place]: readonly [PickleValue, PickleValue, PickleValue],
 	fail: Fail,
 ): TorchTensor {
-	const [storageOffset] = place;
-	const [shape, stride] = place.slice(1).map((value) => {
+	const [shape, stride] = place.map((value) => {
 		const items = isKind(value, "tuple") ? value.items : null;
 		if (items === null || items.length > MAX_DIMENSIONS)
 			return fail(`shape or stride is no tuple of at most ${MAX_DIMENSIONS}`);
@@ -260,17 +272,17 @@ function viewOf(
 /** Of a tensor with elements, the one that lies furthest in the storage; beyond 2^53 − 1 it is rounded, but stays there. */
 function lastElement({ shape, stride, storageOffset }: TorchTensor): number {
 	return shape.reduce(
-		(last, dimension, i) => last + (dimension - 1) * (stride[i] ?? 0),
+		(last, dimension, i) => last + (dimension - 1) * (stride[i] as number),
 		storageOffset,
 	);
 }
 
-function isCount(value: PickleValue | undefined): value is number {
+function isCount(value: PickleValue): value is number {
 	return typeof value === "number" && value >= 0;
 }
 
-function describe(value: PickleValue | undefined): string {
+function describe(value: PickleValue): string {
 	return typeof value === "string" || typeof value === "number"
 		? JSON.stringify(value)
-		: kindOf(value ?? null);
+		: kindOf(value);
 }

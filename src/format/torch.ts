@@ -59,16 +59,17 @@ export function placeTensors(
 ): TorchTensors {
 	let storedBytes = 0;
 	for (const storage of pickle.storages.values()) {
-		checkStorage(storage, places.get(storage.key), where);
-		storedBytes += places.get(storage.key)?.byteLength ?? 0;
+		const place = places.get(storage.key);
+		checkStorage(storage, place, where);
+		storedBytes += place.byteLength;
 	}
 	const { entries, warnings } = findStateDict(pickle.value, where);
 	const ties = new Map<string, string>();
 	const tensors: PlacedTensor[] = [];
 	let totalBytes = 0;
 	for (const [name, tensor] of entries) {
-		const place = places.get(tensor.storage.key)?.fileOffset ?? 0;
-		const placed = placeTensor(name, tensor, place);
+		const { fileOffset } = places.get(tensor.storage.key) as StoragePlace; // checked above
+		const placed = placeTensor(name, tensor, fileOffset);
 		const tie = tieOf(placed, ties);
 		tensors.push(tie === undefined ? placed : { ...placed, tiedTo: tie });
 		totalBytes += placed.byteLength;
@@ -84,7 +85,7 @@ function placeTensor(
 ): PlacedTensor {
 	const { dtype, shape, stride, storageOffset } = tensor;
 	const bytes = DTYPES[dtype].bits / 8;
-	const count = elementCount(shape) ?? 0;
+	const count = elementCount(shape) as number; // checked when the pickle was read
 	const fileOffset = storagePlace + (count > 0 ? storageOffset : 0) * bytes;
 	return { name, dtype, shape, fileOffset, stride, byteLength: count * bytes };
 }
@@ -94,7 +95,7 @@ function checkStorage(
 	storage: TorchStorage,
 	place: StoragePlace | undefined,
 	where: string,
-): void {
+): asserts place is StoragePlace {
 	const expected = storageBytes(storage);
 	if (place !== undefined && expected === place.byteLength) return;
 	throw new FormatError({
@@ -144,7 +145,7 @@ export function isContiguous({ shape, stride }: PlacedTensor): boolean {
 	let expected = 1;
 	if (shape.includes(0)) return true;
 	for (let i = shape.length - 1; i >= 0; i--) {
-		const [dimension, step] = [shape[i] ?? 0, stride[i] ?? 0];
+		const [dimension, step] = [shape[i], stride[i]] as [number, number];
 		if (dimension !== 1 && step !== expected) return false;
 		expected *= dimension;
 	}

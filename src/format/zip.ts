@@ -46,26 +46,21 @@ export function parseZipDirectory(
 	let at = 0;
 	while (at < directory.length) {
 		const place = `${where}, byte ${end.directoryOffset + at}`;
-		const lengths = at + ENTRY_BYTES <= directory.length;
-		const [nameLength, extraLength, commentLength] = lengths
-			? [28, 30, 32].map((byte) => view.getUint16(at + byte, true))
-			: [];
-		const next =
-			at +
-			ENTRY_BYTES +
-			(nameLength ?? 0) +
-			(extraLength ?? 0) +
-			(commentLength ?? 0);
+		const noEntry = "not an entry of a zip directory";
 		if (
-			!lengths ||
-			view.getUint32(at, true) !== ENTRY ||
-			next > directory.length
+			at + ENTRY_BYTES > directory.length ||
+			view.getUint32(at, true) !== ENTRY
 		)
-			throw directoryFault(place, "not an entry of a zip directory");
+			throw directoryFault(place, noEntry);
+		const [nameLength, extraLength, commentLength] = [28, 30, 32].map((byte) =>
+			view.getUint16(at + byte, true),
+		) as [number, number, number];
+		const next = at + ENTRY_BYTES + nameLength + extraLength + commentLength;
+		if (next > directory.length) throw directoryFault(place, noEntry);
 		const entry = parseEntry(
 			directory.subarray(at, next),
-			nameLength ?? 0,
-			extraLength ?? 0,
+			nameLength,
+			extraLength,
 			place,
 		);
 		if (names.has(entry.name))
@@ -224,7 +219,7 @@ export function checkZipRecords(
 	where: string,
 ): void {
 	const sorted = [...records].sort((a, b) => a.headerOffset - b.headerOffset);
-	const first = sorted[0]?.headerOffset ?? 0;
+	const first = sorted[0]?.headerOffset;
 	if (first !== 0)
 		throw directoryFault(
 			`${where}, byte 0`,

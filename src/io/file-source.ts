@@ -3,7 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { FormatError, SourceChangedError } from "../errors.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { type DirectIo, isCached, isLocalDisk, OpenFile } from "./direct-io.ts";
-import { toLocalIoError } from "./system-error.ts";
+import { systemErrorCode, toLocalIoError } from "./system-error.ts";
 
 /** A file, open for reading, that can say whether it is still the file that was opened. */
 export interface FileSource extends ByteSource {
@@ -38,13 +38,18 @@ export async function openFileSource(
 		// Non-blocking, so that opening a pipe nobody writes to does not hang.
 		handle = await open(path, READ_FLAGS);
 		const identity = await identify(handle);
-		if (!identity.isFile)
-			throw new FormatError({ where: path, what: "not a regular file" });
+		if (!identity.isFile) throw noRegularFile(path);
 		return new LocalFileSource(path, contentId, handle, identity);
 	} catch (error) {
 		await handle?.close();
+		// A socket cannot even be opened.
+		if (systemErrorCode(error) === "ENXIO") throw noRegularFile(path);
 		throw toLocalIoError(error, path, "opening");
 	}
+}
+
+function noRegularFile(where: string): FormatError {
+	return new FormatError({ where, what: "not a regular file" });
 }
 
 const READ_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
@@ -96,23 +101,23 @@ class LocalFileSource implements FileSource {
 
 	async chooseReading(directIo: DirectIo): Promise<void> {
 		const { path, file } = this;
+		const isFaster = async () =>
+			(await isLocalDisk(path)) && !isCached(file.buffered, this.byteLength);
 		const wanted =
 			directIo === "on" ||
-			(directIo === "auto" &&
-				(await isLocalDisk(path)) &&
-				!isCached(file.buffered, this.byteLength));
-		if (wanted) await file.bypassCache(path, READ_FLAGS);
+			(directIo === "auto" && (await this.tried("reading", isFaster())));
+		if (wanted) await this.tried("opening", file.bypassCache(path, READ_FLAGS));
 	}
 
 	async read(fileOffset: number, into: Uint8Array): Promise<void> {
-		const done = await this.file
-			.transfer(fileOffset, into, async (handle, bytes, at) => {
+		const reading = this.file.transfer(
+			...([fileOffset, into] as const),
+			async (handle, bytes, at) => {
 				const { bytesRead } = await handle.read(bytes, 0, bytes.length, at);
 				return bytesRead;
-			})
-			.catch((error) => {
-				throw toLocalIoError(error, this.path, "reading");
-			});
+			},
+		);
+		const done = await this.tried("reading", reading);
 		if (done < into.length)
 			throw new SourceChangedError({
 				where: `${this.path}, byte ${fileOffset + done}`,
@@ -125,7 +130,8 @@ class LocalFileSource implements FileSource {
 	}
 
 	async checkUnchanged(): Promise<void> {
-		const now = await identify(this.file.buffered);
+		const looking = identify(this.file.buffered);
+		const now = await this.tried("looking at it", looking);
 		if (now.text !== this.identity || now.device !== this.device)
 			throw new SourceChangedError({
 				where: this.path,
@@ -135,6 +141,14 @@ class LocalFileSource implements FileSource {
 	}
 
 	async close(): Promise<void> {
-		await this.file.close();
+		await this.file.close().catch(() => {}); // it changes nothing of what was read
+	}
+
+	private async tried<T>(what: string, work: Promise<T>): Promise<T> {
+		try {
+			return await work;
+		} catch (error) {
+			throw toLocalIoError(error, this.path, what);
+		}
 	}
 }

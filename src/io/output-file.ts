@@ -11,7 +11,8 @@ export interface WrittenFile {
 
 /** A file that is made in pieces of any order, and made durable now and then and in the end. */
 export class OutputFile {
-	readonly path: string;
+	/** where it is, for messages; whoever renames it changes this too */
+	path: string;
 	private readonly file: StoredFile;
 
 	private constructor(path: string, file: StoredFile) {

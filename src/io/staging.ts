@@ -139,7 +139,8 @@ export class Staging {
 		try {
 			await opened.write(0, bytes);
 			await opened.sync();
-			await this.rename(`${file}.tmp`, file);
+			await this.rename(opened.path, file);
+			opened.path = file;
 			return opened;
 		} catch (error) {
 			await opened.abandon();
@@ -182,11 +183,18 @@ export class Staging {
 	}
 
 	/** Say that a file is whole; its bytes are durable. */
-	async complete(fileName: string): Promise<void> {
-		const [part, whole] = [false, true].map((isWhole) =>
-			this.pathOf({ fileName, isWhole }),
-		) as [string, string];
-		await this.rename(part, whole);
+	complete(fileName: string): Promise<void> {
+		return this.move({ fileName, isWhole: false });
+	}
+
+	/** Say that a file is not whole after all. */
+	reopen(fileName: string): Promise<void> {
+		return this.move({ fileName, isWhole: true });
+	}
+
+	private async move({ fileName, isWhole }: StagedFile): Promise<void> {
+		const to = this.pathOf({ fileName, isWhole: !isWhole });
+		await this.rename(this.pathOf({ fileName, isWhole }), to);
 		this.unsynced.add(this.merged);
 	}
 
@@ -232,7 +240,7 @@ export class Staging {
 	}
 
 	/**
-	 * Make the output appear, whole, under its name; its files must be exactly these.
+	 * Make the output appear, whole, under its name, which `syncNames` makes durable; its files must be exactly these.
 	 *
 	 * @param old  where a folder that stands there is moved; null: none may
 	 * @throws {OutputConflictError} where something has appeared there in the meantime
@@ -244,8 +252,7 @@ export class Staging {
 		const { out, merged, files, root } = this;
 		for (const { fileName, isWhole } of await this.list(fileNames))
 			if (!isWhole) throw strange(path.join(merged, fileName));
-		this.unsynced.add(merged);
-		await this.syncNames();
+		if (!(await syncFolder(files, merged))) this.syncsFolders = false;
 		const there = await lookAtOutput(files, out);
 		if (there === "empty") await files.removeFolder(out).catch(() => {});
 		if (there === "full" && old !== null) {
@@ -261,8 +268,8 @@ export class Staging {
 			throw toLocalIoError(error, out, "publishing");
 		});
 		this.mergedIsThere = false;
+		this.unsynced.delete(merged);
 		this.unsynced.add(path.dirname(out)).add(root);
-		await this.syncNames();
 	}
 
 	/** Let others take over the folder, as it is. */

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { LocalIoError, MergeDeltaError } from "../errors.ts";
 
 const REMEDIES: Record<string, string> = {
@@ -7,6 +8,7 @@ const REMEDIES: Record<string, string> = {
 	EACCES: "Check the permissions",
 	EPERM: "Check the permissions",
 	EROFS: "The file system is read-only: choose another output folder",
+	EXDEV: "The output's folder spans file systems: choose another one",
 	EMFILE: "Too many open files: raise the limit (ulimit -n)",
 	EIO: "The device failed: check it before you try again",
 };
@@ -30,7 +32,17 @@ export function toLocalIoError(
 
 /** `ENOENT` and the like, or null where the error does not come from the operating system. */
 export function systemErrorCode(error: unknown): string | null {
-	const code =
-		error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-	return code !== undefined && /^E[A-Z0-9]+$/.test(code) ? code : null;
+	if (!(error instanceof Error)) return null;
+	const { code, errno } = error as NodeJS.ErrnoException;
+	if (code === undefined) return null;
+	if (/^E[A-Z0-9]+$/.test(code)) return code;
+	// Some are unknown to Node, such as those of a quota or of a network file system.
+	return errno !== undefined && code.startsWith("Unknown system error")
+		? nameOf(Math.abs(errno))
+		: null;
+}
+
+function nameOf(errno: number): string {
+	const known = Object.entries(constants.errno);
+	return known.find(([, number]) => number === errno)?.[0] ?? `E${errno}`;
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 import { OutputConflictError } from "../errors.ts";
 import type { FileSystem } from "./file-system.ts";
-import { removeIfThere } from "./folders.ts";
+import { removeIfThere, syncFolder } from "./folders.ts";
 import { OutputFile } from "./output-file.ts";
 import { mayRun, type Owner, parseOwner } from "./owner.ts";
 
@@ -72,8 +72,10 @@ export async function takeMerged(
 	if (first === undefined) return false;
 	if (second !== undefined) throw strange(path.join(root, second.name));
 	const ours = mergedName(self);
-	if (first.name !== ours)
-		await files.rename(path.join(root, first.name), path.join(root, ours));
+	if (first.name === ours) return true;
+	await files.rename(path.join(root, first.name), path.join(root, ours));
+	// Before it is published: that rename could otherwise outlive a loss of power alone.
+	await syncFolder(files, root);
 	return true;
 }
 

@@ -73,14 +73,24 @@ interface Models {
 	delta: string;
 }
 
+/** What is measured, each in all of its forms. */
+interface Data {
+	models: Models;
+	/** the same, each in one file */
+	single: Models;
+	/** the same, as torch saves them; null without torch */
+	torch: Models | null;
+}
+
 function merging(models: Models, choices: object = {}): Runner {
 	return operation("merge", { ...models, out, ...choices });
 }
 
-function contenders(models: Models, single: Models): Map<string, Runner> {
+function contenders({ models, single, torch }: Data): Map<string, Runner> {
 	const { base, delta } = models;
 	const list = new Map<string, Runner>([
 		["merge-delta", merging(models)],
+		["  without syncs on the way", merging(models, { syncBytes: 2 ** 52 })],
 		["  outputs hashed only", merging(models, { inputSums: false })],
 		["  the same, in one file", merging(single, { inputSums: false })],
 		["  the same, wasm", merging(models, { inputSums: false, kernel: "wasm" })],
@@ -90,6 +100,13 @@ function contenders(models: Models, single: Models): Map<string, Runner> {
 			merging(models, { inputSums: false, memory: 48e6 }),
 		],
 	]);
+	if (torch !== null) {
+		list.set("merge-delta, of .bin", merging(torch));
+		list.set(
+			"  outputs hashed, CRCs checked",
+			merging(torch, { inputSums: false }),
+		);
+	}
 	const { python } = options;
 	if (python)
 		for (const [name, mode] of [
@@ -104,12 +121,12 @@ function contenders(models: Models, single: Models): Map<string, Runner> {
 
 async function measureState(
 	state: "cold" | "warm",
-	models: Models,
-	single: Models,
+	data: Data,
 ): Promise<Result[]> {
+	const { models, single, torch } = data;
 	const race = new Race({
 		state,
-		models: [models, single],
+		models: [models, single, ...(torch ? [torch] : [])],
 		out,
 		runs: options.runs,
 		say,
@@ -119,7 +136,7 @@ async function measureState(
 		moving(models, way),
 	]);
 	const floors = await race.best(ways, 3);
-	return race.run(floors, contenders(models, single));
+	return race.run(floors, contenders(data));
 }
 
 async function measureVerify(models: Models): Promise<Result[]> {
@@ -168,6 +185,28 @@ async function machine(): Promise<string> {
 	return `Node ${process.versions.node}, ${cpu}, ${process.platform} ${release()}, ${options.size} GB in ${options.shards} shards`;
 }
 
+/** The same models in torch's files, made once; what they are is seen by their index, which is written last. */
+async function saveByTorch(
+	python: string,
+	{ base, delta }: Models,
+): Promise<Models> {
+	const torch = { base: `${base}-torch`, delta: `${delta}-torch` };
+	for (const [from, to] of [
+		[base, torch.base],
+		[delta, torch.delta],
+	] as const)
+		if (!(await isThere(path.join(to, "pytorch_model.bin.index.json"))))
+			await runCommand(python, [here("torch_model.py"), from, to]);
+	return torch;
+}
+
+function isThere(file: string): Promise<boolean> {
+	return access(file).then(
+		() => true,
+		() => false,
+	);
+}
+
 const title = await machine();
 say(title);
 await mkdir(options.dir, { recursive: true });
@@ -175,20 +214,23 @@ const folder = (shards: number) =>
 	path.join(options.dir, `${options.size}-${shards}`);
 const models = await makeModels(folder(options.shards), bytes, options.shards);
 const single = await makeModels(folder(1), bytes, 1);
+const data: Data = {
+	...{ models, single },
+	torch: options.python ? await saveByTorch(options.python, models) : null,
+};
 const canDrop = await access(DROP_CACHES, constants.W_OK).then(
 	() => true,
 	() => false,
 );
 const results: Record<string, Result[]> = {};
 if (options.state !== "warm") {
-	if (canDrop) results.cold = await measureState("cold", models, single);
+	if (canDrop) results.cold = await measureState("cold", data);
 	else
 		say(
 			"cold: not measured, because only root can drop the page cache, on Linux",
 		);
 }
-if (options.state !== "cold")
-	results.warm = await measureState("warm", models, single);
+if (options.state !== "cold") results.warm = await measureState("warm", data);
 results.verify = await measureVerify(models);
 results.start = await measureStart();
 say("kernels");

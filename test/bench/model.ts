@@ -13,6 +13,11 @@ import { shardFileName } from "../../src/format/shard-name.ts";
 
 const BLOCK_BYTES = 2 ** 22;
 const TENSOR_BYTES = 2 ** 25;
+/** Of one layer, in the order of the model; safetensors files hold them by name. */
+const LAYER = [
+	...["q", "k", "v", "o"].map((name) => `self_attn.${name}_proj`),
+	...["gate", "down", "up"].map((name) => `mlp.${name}_proj`),
+];
 
 /** Two models of one shape, base and delta, in a folder; made once and found again by their size. */
 export async function makeModels(
@@ -42,10 +47,11 @@ async function makeModel(
 	const weightMap = new Map<string, string>();
 	for (let shard = 0; shard < shardCount; shard++) {
 		const name = shardFileName(shard, shardCount);
-		const tensors = Array.from(
-			{ length: perShard },
-			(_, i) => `layers.${shard}.${i}.weight`,
-		);
+		const tensors = Array.from({ length: perShard }, (_, i) => {
+			const layer = shard * Math.ceil(perShard / LAYER.length);
+			const part = LAYER[i % LAYER.length];
+			return `model.layers.${layer + Math.floor(i / LAYER.length)}.${part}.weight`;
+		}).sort();
 		for (const tensor of tensors) weightMap.set(tensor, name);
 		await writeShard(path.join(folder, name), tensors);
 	}

@@ -7,7 +7,7 @@ import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.ts";
 import { openTorchArchive } from "../../src/checkpoint/open-torch-shard.ts";
 import { FormatError, inspect, merge } from "../../src/index.ts";
 import { openFileSource } from "../../src/io/file-source.ts";
-import { FIXTURES, scratchFolder } from "../end-to-end/run.ts";
+import { FIXTURES, memoryFolder } from "../end-to-end/run.ts";
 import {
 	dict,
 	pickle,
@@ -153,7 +153,7 @@ test("inspect tells of a torch file what it tells of any other", async () => {
 const LONG = 5 * 2 ** 30;
 
 test("of a file of 5 GiB only the ends and the headers are read", async () => {
-	const file = path.join(await scratchFolder(), "big.bin");
+	const file = path.join(await memoryFolder(), "big.bin");
 	await writeBigArchive(file);
 	const source = await openFileSource(file);
 	const { read } = source;
@@ -198,7 +198,7 @@ async function writeBigArchive(file: string) {
 
 /** A folder with one file of these bytes. */
 async function folderWith(files: Readonly<Record<string, Uint8Array>>) {
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	for (const [name, bytes] of Object.entries(files))
 		await writeFile(path.join(folder, name), bytes);
 	return folder;
@@ -360,7 +360,7 @@ async function damaged(
 	find: string,
 	skip: number,
 ) {
-	const folder = path.join(await scratchFolder(), "damaged");
+	const folder = path.join(await memoryFolder(), "damaged");
 	await cp(path.join(TORCH, name), folder, { recursive: true });
 	const file = path.join(folder, fileName);
 	const bytes = await readFile(file);
@@ -386,7 +386,7 @@ const MERGE = path.join(TORCH, "merge");
 const SHARD = "pytorch_model-00001-of-00002.bin";
 
 async function mergeTo(base: string, delta: string, more = {}) {
-	const out = path.join(await scratchFolder(), "out");
+	const out = path.join(await memoryFolder(), "out");
 	const report = await merge({
 		base,
 		delta,
@@ -461,7 +461,7 @@ describe("a merge of torch checkpoints", { timeout: 30_000 }, () => {
 		async (more) => {
 			const inBase = "data/0";
 			const { folder } = await damaged("merge/base", SHARD, inBase, 200);
-			const out = path.join(await scratchFolder(), "out");
+			const out = path.join(await memoryFolder(), "out");
 			const merged = merge({
 				...{ base: folder, delta: path.join(MERGE, "delta"), out },
 				...{ convention: "add" as const, ...more },

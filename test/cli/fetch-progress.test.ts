@@ -9,7 +9,7 @@ function watch({ isTTY = false, quiet = false }) {
 	let said = "";
 	stderr.on("data", (bytes) => (said += bytes));
 	const terminal = new Terminal(
-		{ json: false, quiet, verbose: false, color: false },
+		{ json: false, quiet, verbose: false, color: false, annotations: false },
 		{ stdout: new PassThrough(), stderr },
 	);
 	const progress = openFetchProgress(terminal);

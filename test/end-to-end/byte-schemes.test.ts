@@ -15,7 +15,7 @@ import {
 	pointDecrypt,
 	xorCodec,
 } from "../delta/byte-scripts.ts";
-import { run, scratchFolder } from "./run.ts";
+import { memoryFolder, run } from "./run.ts";
 
 type Files = Record<string, Uint8Array | string>;
 
@@ -43,7 +43,7 @@ async function writeFiles(folder: string, files: Files): Promise<string> {
 
 /** Merge in a new place; `left` is all that is found there afterwards. */
 async function merge(base: string, delta: string, ...flags: string[]) {
-	const scratch = await scratchFolder();
+	const scratch = await memoryFolder();
 	const out = path.join(scratch, "out");
 	const result = await run(
 		...["--base", base, "--delta", delta, "--out", out, ...flags],
@@ -107,11 +107,11 @@ describe("xor", () => {
 				path.join(folder, name),
 				bytes,
 			]);
-			const delta = await writeFiles(await scratchFolder(), {
+			const delta = await writeFiles(await memoryFolder(), {
 				...Object.fromEntries(files),
 				".gitattributes": "*.bin filter=lfs",
 			});
-			const from = await writeFiles(await scratchFolder(), base);
+			const from = await writeFiles(await memoryFolder(), base);
 			const result = await merge(from, delta, "--convention", "xor");
 			expect(result.exitCode, result.stderr).toBe(0);
 			expect(result.stderr).toContain("knows no checksum of its results");
@@ -133,8 +133,8 @@ describe("xor", () => {
 	test("names the files the base lacks", async () => {
 		const { "config.json": _, ...rest } = base;
 		const result = await merge(
-			await writeFiles(await scratchFolder(), rest),
-			await writeFiles(await scratchFolder(), payload),
+			await writeFiles(await memoryFolder(), rest),
+			await writeFiles(await memoryFolder(), payload),
 			...["--convention", "xor"],
 		);
 		expect(result.stderr).toContain("no config.json");
@@ -143,10 +143,10 @@ describe("xor", () => {
 
 	test("is not guessed, but named: by a folder, or by what the bytes become", async () => {
 		const zip = Buffer.concat([Buffer.from("PK\x03\x04"), noise("zip", 100)]);
-		const from = await writeFiles(await scratchFolder(), { "a.bin": zip });
+		const from = await writeFiles(await memoryFolder(), { "a.bin": zip });
 		const made = { "a.bin": xorCodec(zip, zip) };
 		for (const name of ["xor_encoded_files/a.bin", "a.bin"]) {
-			const delta = await writeFiles(await scratchFolder(), {
+			const delta = await writeFiles(await memoryFolder(), {
 				[name]: made["a.bin"],
 			});
 			const result = await merge(from, delta);
@@ -156,18 +156,18 @@ describe("xor", () => {
 	});
 
 	test("does not choose between two folders", async () => {
-		const delta = await writeFiles(await scratchFolder(), {
+		const delta = await writeFiles(await memoryFolder(), {
 			"a-xor/a": "1",
 			"b-xor/a": "2",
 		});
-		const from = await writeFiles(await scratchFolder(), { a: "0" });
+		const from = await writeFiles(await memoryFolder(), { a: "0" });
 		const result = await merge(from, delta, "--convention", "xor");
 		expect(result.stderr).toContain("a-xor, b-xor");
 		expect([result.exitCode, result.left]).toEqual([2, []]);
 	});
 
 	test("has no use for --dtype", async () => {
-		const delta = await writeFiles(await scratchFolder(), { a: "1" });
+		const delta = await writeFiles(await memoryFolder(), { a: "1" });
 		const flags = ["--convention", "xor", "--dtype", "F16"];
 		const result = await merge(delta, delta, ...flags);
 		expect([result.exitCode, result.left]).toEqual([2, []]);
@@ -175,8 +175,8 @@ describe("xor", () => {
 
 	posix("no file name steers the terminal, or escapes the rule", async () => {
 		const name = "a\n\u001b[2J";
-		const delta = await writeFiles(await scratchFolder(), { [name]: "12" });
-		const from = await writeFiles(await scratchFolder(), { [name]: "0" });
+		const delta = await writeFiles(await memoryFolder(), { [name]: "12" });
+		const from = await writeFiles(await memoryFolder(), { [name]: "0" });
 		const flags = ["--convention", "xor"];
 		const result = await merge(from, delta, ...flags);
 		const planned = await run(
@@ -194,9 +194,9 @@ describe("xor", () => {
 	});
 
 	posix("publishes nothing from outside the folder", async () => {
-		const delta = await writeFiles(await scratchFolder(), { a: "1" });
+		const delta = await writeFiles(await memoryFolder(), { a: "1" });
 		await symlink("/etc/passwd", path.join(delta, "added_tokens.json"));
-		const from = await writeFiles(await scratchFolder(), { a: "0" });
+		const from = await writeFiles(await memoryFolder(), { a: "0" });
 		const result = await merge(from, delta, "--convention", "xor");
 		expect(result.stderr).toContain("a symbolic link out of");
 		expect([result.exitCode, result.left]).toEqual([3, []]);
@@ -228,8 +228,8 @@ describe("point-xor", () => {
 	test("decodes files of real size, whatever the memory", async () => {
 		const key = noise("key", 11 * MIB);
 		const plain = noise("weights", 23 * MIB);
-		const base = await writeFiles(await scratchFolder(), { [KEY]: key });
-		const delta = await writeFiles(await scratchFolder(), {
+		const base = await writeFiles(await memoryFolder(), { [KEY]: key });
+		const delta = await writeFiles(await memoryFolder(), {
 			...encode("pytorch_model.bin", plain, key),
 			...encode("empty", new Uint8Array(), key),
 			"config.json": "{}",
@@ -253,10 +253,10 @@ describe("point-xor", () => {
 	async function small() {
 		return {
 			key: path.join(
-				await writeFiles(await scratchFolder(), { "my key": key }),
+				await writeFiles(await memoryFolder(), { "my key": key }),
 				"my key",
 			),
-			delta: await writeFiles(await scratchFolder(), {
+			delta: await writeFiles(await memoryFolder(), {
 				...encode("a.bin", plain, key),
 				...encode("tokenizer.model", noise("tokenizer", 7), key),
 			}),
@@ -309,7 +309,7 @@ describe("point-xor", () => {
 
 	test("says which file of a base folder is missing", async () => {
 		const { delta } = await small();
-		const empty = await scratchFolder();
+		const empty = await memoryFolder();
 		const result = await merge(empty, delta);
 		expect(result.stderr).toContain(`no ${KEY}`);
 		expect([result.exitCode, result.left]).toEqual([4, []]);
@@ -334,8 +334,8 @@ describe("point-xor", () => {
 test("techgpt decodes what has no header, and says that nothing tells a wrong key", async () => {
 	const key = noise("key", 3000);
 	const plain = noise("weights", 10_000);
-	const base = await writeFiles(await scratchFolder(), { [KEY]: key });
-	const delta = await writeFiles(await scratchFolder(), {
+	const base = await writeFiles(await memoryFolder(), { [KEY]: key });
+	const delta = await writeFiles(await memoryFolder(), {
 		[`pytorch_model.bin.${NO_BYTES}.enc`]: pointDecrypt(plain, key),
 		"config.json": "{}",
 	});
@@ -353,8 +353,8 @@ describe("openbuddy", () => {
 
 	async function inputs() {
 		return [
-			await writeFiles(await scratchFolder(), { [KEY]: key }),
-			await writeFiles(await scratchFolder(), {
+			await writeFiles(await memoryFolder(), { [KEY]: key }),
+			await writeFiles(await memoryFolder(), {
 				"pytorch_model.bin.enc": openBuddyDecrypt(plain, key),
 				"config.json": "{}",
 			}),

@@ -132,6 +132,13 @@ describe("cache verify", () => {
 			expect(stderr).toContain(`delete ${blob} and fetch it again`);
 			const told = await run("cache", "verify", "--json");
 			expect(told.exitCode).toBe(1);
+			const shown = await run("cache", "verify", "--annotations", "github");
+			expect(shown.stdout + shown.stderr).toMatch(
+				RegExp(
+					`^::error file=${blob},.*: FAILED%0Aexpected \\w{${oidLength}}`,
+					"m",
+				),
+			);
 			const { ok, files } = JSON.parse(told.stdout);
 			expect(ok).toBe(false);
 			expect(

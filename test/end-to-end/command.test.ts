@@ -1,9 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
+import { BIN, FIXTURES, run, scratchFolder } from "./run.ts";
 
 const LLAMA = path.join(FIXTURES, "llama-f16");
 const SIDES = [
@@ -154,14 +153,11 @@ describe("output", () => {
 test.runIf(process.platform !== "win32")(
 	"a reader that stops reading ends the command quietly, and not with success",
 	() => {
-		const bin = fileURLToPath(
-			new URL("../../dist/bin/merge-delta.cjs", import.meta.url),
-		);
 		const model = path.join(FIXTURES, "llama-f16", "base");
 		const script = `"$0" "$1" inspect "$2" | true; echo "\${PIPESTATUS[0]}"`;
 		const { stdout, stderr } = spawnSync(
 			"bash",
-			["-c", script, process.execPath, bin, model],
+			["-c", script, process.execPath, BIN, model],
 			{ encoding: "utf8" },
 		);
 		expect(stderr).toBe("");

@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { CONVENTIONS } from "../../src/index.ts";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
+import { FIXTURES, memoryFolder, run } from "./run.ts";
 
 interface Case {
 	convention: string;
@@ -30,7 +30,7 @@ test("every convention has a fixture", () => {
 
 describe.each(CASES)("$folder: $note", ({ folder, convention, flags }) => {
 	test("gives the bytes of its own script in every file", async () => {
-		const out = path.join(await scratchFolder(), "out");
+		const out = path.join(await memoryFolder(), "out");
 		const side = (name: string) => path.join(FOLDER, folder, name);
 		const result = await run(
 			...["--base", side("base"), "--delta", side("delta"), "--out", out],

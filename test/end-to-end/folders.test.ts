@@ -1,18 +1,26 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
+	chmod,
 	copyFile,
 	cp,
+	link,
 	mkdir,
 	readdir,
 	readFile,
+	rm,
 	symlink,
 	truncate,
 	writeFile,
 } from "node:fs/promises";
+import { createServer } from "node:net";
 import path from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { thisProcess } from "../../src/io/owner.ts";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
+import { BIN, FIXTURES, run, scratchFolder } from "./run.ts";
+
+// Commands take long on a busy machine; none waits for a time to pass.
+vi.setConfig({ testTimeout: 60_000 });
 
 const LLAMA = path.join(FIXTURES, "llama-f16");
 const EDGES = path.join(FIXTURES, "edges-f16");
@@ -136,6 +144,26 @@ describe("links and special files", () => {
 		expect([exitCode, left]).toEqual([3, []]);
 	});
 
+	posix("case 45: nor is a socket, a device or a folder read", async () => {
+		const file = async () =>
+			path.join(await scratchFolder(), "model.safetensors");
+		const socket = await file();
+		const server = createServer().listen(socket);
+		onTestFinished(() => void server.close());
+		await once(server, "listening");
+		const device = await file();
+		await symlink("/dev/zero", device);
+		const folder = await file();
+		await mkdir(folder);
+		for (const special of [socket, device, folder]) {
+			const { exitCode, stderr, left } = await mergeWithItself(
+				path.dirname(special),
+			);
+			expect(stderr).toContain("not a regular file");
+			expect([exitCode, left]).toEqual([3, []]);
+		}
+	});
+
 	posix(
 		"case 64: a config linked from outside the folder is not published",
 		async () => {
@@ -187,6 +215,61 @@ describe("the output's place", () => {
 		expect(stderr).toContain("symbolic link of another user");
 		expect(exitCode).toBe(2);
 		expect(await readdir(path.join(folder, "real"))).toEqual([]);
+	});
+
+	posix("case 61: no link is taken for it, wherever it leads", async () => {
+		const folder = await scratchFolder();
+		const empty = path.join(folder, "empty");
+		await mkdir(empty);
+		const link = path.join(folder, "link");
+		for (const target of ["nowhere", "empty"]) {
+			await symlink(target, link);
+			const { exitCode, stderr } = await merge(path.join(LLAMA, "base"), link);
+			expect(stderr).toContain("the output is a symbolic link");
+			expect(exitCode).toBe(8);
+			await rm(link);
+		}
+		// nor for the folder beside it
+		const out = path.join(folder, "out");
+		await symlink("empty", `${out}.merge-delta`);
+		await writeFile(path.join(empty, "mine"), "precious");
+		expect((await merge(path.join(LLAMA, "base"), out)).exitCode).toBe(8);
+		expect(await readdir(empty)).toEqual(["mine"]);
+	});
+
+	posix("case 60: it is no hard link to an input", async () => {
+		const folder = await scratchFolder();
+		const file = path.join(EDGES, "base", "model.safetensors");
+		const base = path.join(folder, "base.safetensors");
+		await copyFile(file, base);
+		await link(base, path.join(folder, "out"));
+		const { exitCode, stderr } = await run(
+			...["--base", base, "--delta", file, "--allow-unlikely"],
+			...["--out", path.join(folder, "out")],
+		);
+		expect(stderr).toContain("the output exists already");
+		expect(exitCode).toBe(8);
+		expect(await readFile(base)).toEqual(await readFile(file));
+	});
+
+	posix("case 62: a parent without permission to write", async () => {
+		const parent = await scratchFolder();
+		const out = path.join(parent, "out");
+		// Root may write anywhere, so somebody else has to try.
+		const isRoot = process.getuid?.() === 0;
+		const nobody = isRoot ? { uid: 65534, gid: 65534 } : {};
+		await chmod(parent, 0o555);
+		const sides = ["base", "delta"].flatMap((side) => [
+			...[`--${side}`, path.join(LLAMA, side)],
+		]);
+		const { status, stderr } = spawnSync(
+			...([process.execPath, [BIN, ...sides, "--out", out]] as const),
+			{ encoding: "utf8", ...nobody },
+		);
+		await chmod(parent, 0o755);
+		expect(stderr).toContain("(EACCES). Check the permissions");
+		expect(status).toBe(6);
+		expect(await readdir(parent)).toEqual([]);
 	});
 
 	posix(

@@ -28,7 +28,7 @@ import {
 	TARGET,
 	TOKEN,
 } from "./model-hub.ts";
-import { run, scratchFolder } from "./run.ts";
+import { memoryFolder, run } from "./run.ts";
 
 vi.setConfig({ testTimeout: 30_000 });
 
@@ -40,7 +40,7 @@ beforeEach(async () => {
 });
 
 async function merge(sides: readonly string[], ...flags: string[]) {
-	const out = path.join(await scratchFolder(), "out");
+	const out = path.join(await memoryFolder(), "out");
 	return { out, ...(await run(...sides, "--out", out, ...flags)) };
 }
 
@@ -191,7 +191,7 @@ describe("merge from two repositories", () => {
 
 	test("an output that exists is told before anything is fetched", async () => {
 		const hub = await modelHub();
-		const out = await scratchFolder();
+		const out = await memoryFolder();
 		await writeFile(path.join(out, "x"), "");
 		const { exitCode } = await run(...SIDES, "--out", out);
 		expect(exitCode).toBe(8);
@@ -339,12 +339,12 @@ describe("make from two repositories", () => {
 
 	test("gives what the same folders give, and says where from", async () => {
 		const hub = await modelHub();
-		const out = path.join(await scratchFolder(), "out");
+		const out = path.join(await memoryFolder(), "out");
 		const { exitCode, stderr, stdout } = await run(
 			...[...MAKE, "--base", BASE, "--target", TARGET, "--out", out],
 		);
 		expect(exitCode, stderr).toBe(0);
-		const here = path.join(await scratchFolder(), "out");
+		const here = path.join(await memoryFolder(), "out");
 		const sides = ["base", "expected"].map((side) => path.join(LLAMA, side));
 		const [base = "", target = ""] = sides;
 		await run(...[...MAKE, "--base", base, "--target", target, "--out", here]);
@@ -361,7 +361,7 @@ describe("make from two repositories", () => {
 
 	test("an output that exists is told before anything is fetched", async () => {
 		const hub = await modelHub();
-		const out = await scratchFolder();
+		const out = await memoryFolder();
 		await writeFile(path.join(out, "x"), "");
 		const { exitCode } = await run(
 			...[...MAKE, "--base", BASE, "--target", TARGET, "--out", out],
@@ -423,7 +423,7 @@ describe("the other commands", () => {
 
 	test("a folder of the same name is the folder", async () => {
 		const hub = await modelHub();
-		const here = await scratchFolder();
+		const here = await memoryFolder();
 		await mkdir(path.join(here, DELTA), { recursive: true });
 		const cwd = vi.spyOn(process, "cwd").mockReturnValue(here);
 		onTestFinished(() => cwd.mockRestore());

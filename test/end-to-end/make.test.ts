@@ -1,14 +1,14 @@
 import { cp, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
+import { FIXTURES, memoryFolder, run } from "./run.ts";
 
 const LLAMA = path.join(FIXTURES, "llama-f16");
 const BASE = path.join(LLAMA, "base");
 const TARGET = path.join(LLAMA, "expected");
 
 async function make(...flags: string[]) {
-	const out = path.join(await scratchFolder(), "out");
+	const out = path.join(await memoryFolder(), "out");
 	const sides = ["--base", BASE, "--target", TARGET, "--out", out];
 	const all = ["make", ...sides, "--convention", "fastchat-v1.1", ...flags];
 	return { out, ...(await run(...all)) };
@@ -57,7 +57,7 @@ describe("make", () => {
 	});
 
 	test("the edges of a type: what does not come back is counted, for each tensor", async () => {
-		const out = path.join(await scratchFolder(), "out");
+		const out = path.join(await memoryFolder(), "out");
 		const fixture = path.join(FIXTURES, "edges-f16");
 		const { exitCode, stdout, stderr } = await run(
 			...["make", "--base", path.join(fixture, "base"), "--out", out],
@@ -76,7 +76,7 @@ describe("make", () => {
 	});
 
 	test("differences that overflow are not published", async () => {
-		const out = path.join(await scratchFolder(), "out");
+		const out = path.join(await memoryFolder(), "out");
 		const fixture = path.join(FIXTURES, "edges-f16");
 		const { exitCode, stderr } = await run(
 			...["make", "--base", path.join(fixture, "base"), "--out", out],
@@ -88,7 +88,7 @@ describe("make", () => {
 	});
 
 	test("two models that do not fit are refused with 4, and nothing is left", async () => {
-		const folder = await scratchFolder();
+		const folder = await memoryFolder();
 		const other = path.join(FIXTURES, "llama-bf16-tied", "base");
 		const refused = await run(
 			...["make", "--base", other, "--target", TARGET],
@@ -99,7 +99,7 @@ describe("make", () => {
 	});
 
 	test("base and target that are one model are told of", async () => {
-		const out = path.join(await scratchFolder(), "out");
+		const out = path.join(await memoryFolder(), "out");
 		const sides = ["--base", BASE, "--target", BASE, "--out", out];
 		const result = await run("make", ...sides, "--convention", "add");
 		expect(result.exitCode).toBe(0);
@@ -111,13 +111,13 @@ describe("make", () => {
 		["with auto", ["--base", BASE, "--target", TARGET, "--convention", "auto"]],
 		["without a target", ["--base", BASE, "--convention", "add"]],
 	])("%s is a usage error", async (_, flags) => {
-		const out = path.join(await scratchFolder(), "out");
+		const out = path.join(await memoryFolder(), "out");
 		const { exitCode } = await run("make", ...flags, "--out", out);
 		expect(exitCode).toBe(2);
 	});
 
 	test("an output inside the target is refused", async () => {
-		const folder = await scratchFolder();
+		const folder = await memoryFolder();
 		const target = path.join(folder, "target");
 		await cp(TARGET, target, { recursive: true });
 		const { exitCode, stderr } = await run(

@@ -3,7 +3,7 @@ import { onTestFinished, vi } from "vitest";
 import type { LocalHub, LocalHubOptions } from "../hub/local-hub.ts";
 import { openHub } from "../hub/open-hub.ts";
 import { filesOfFolder } from "../hub/stored-bytes.ts";
-import { FIXTURES, scratchFolder } from "./run.ts";
+import { FIXTURES, memoryFolder } from "./run.ts";
 
 export const LLAMA = path.join(FIXTURES, "llama-f16");
 /** Gated. */
@@ -42,7 +42,7 @@ export async function cleanEnvironment(): Promise<string> {
 	for (const name of Object.keys(process.env))
 		if (/^(HF_|HUGGING|TRANSFORMERS_|XDG_)|_proxy$/i.test(name))
 			vi.stubEnv(name, undefined);
-	const cache = await scratchFolder();
+	const cache = await memoryFolder();
 	vi.stubEnv("HF_HUB_CACHE", cache);
 	vi.stubEnv("HF_HOME", cache);
 	onTestFinished(() => void vi.unstubAllEnvs());

@@ -10,7 +10,7 @@ import {
 	type StoredBytes,
 } from "../hub/stored-bytes.ts";
 import { type Form, modelFiles, WEIGHT_BYTES } from "./model-files.ts";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
+import { FIXTURES, memoryFolder, run } from "./run.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 const [BASE, DELTA] = ["meta/llama", "lmsys/vicuna-delta"];
@@ -24,7 +24,7 @@ beforeEach(async () => {
 	for (const name of Object.keys(process.env))
 		if (/^(HF_|HUGGING|TRANSFORMERS_|XDG_)/.test(name))
 			vi.stubEnv(name, undefined);
-	cache = path.join(await scratchFolder(), "cache");
+	cache = path.join(await memoryFolder(), "cache");
 	vi.stubEnv("HF_HUB_CACHE", cache);
 	vi.stubEnv("HF_HOME", cache);
 	onTestFinished(() => void vi.unstubAllEnvs());
@@ -41,7 +41,7 @@ async function hubOf(base: Files, delta: Files) {
 }
 
 async function writeFolder(files: Record<string, Uint8Array | string>) {
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	for (const [name, content] of Object.entries(files)) {
 		await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
 		await writeFile(path.join(folder, name), content);
@@ -50,7 +50,7 @@ async function writeFolder(files: Record<string, Uint8Array | string>) {
 }
 
 async function merge(sides: readonly string[], ...flags: string[]) {
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	const out = path.join(folder, "out");
 	return { folder, out, ...(await run(...sides, "--out", out, ...flags)) };
 }
@@ -207,7 +207,7 @@ describe("a day of the network", () => {
 
 	test("killed, it leaves nothing in the cache, and the next run is right", async () => {
 		const hub = await hubOf(base, delta);
-		const out = path.join(await scratchFolder(), "out");
+		const out = path.join(await memoryFolder(), "out");
 		const args = [...SIDES, ...CONVENTION, "--no-store=both", "--out", out];
 		hub.fail(STORE, { kind: "pass" }, 60);
 		hub.fail(STORE, { kind: "stall", afterBytes: 500_000 }, 99);

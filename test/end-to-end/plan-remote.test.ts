@@ -8,7 +8,7 @@ import {
 	modelFiles,
 	WEIGHT_BYTES,
 } from "./model-files.ts";
-import { run, scratchFolder } from "./run.ts";
+import { memoryFolder, run } from "./run.ts";
 
 const [BASE, DELTA] = ["meta/llama", "lmsys/vicuna-delta"];
 const SIDES = ["--base", BASE, "--delta", DELTA];
@@ -25,7 +25,7 @@ beforeEach(async () => {
 	for (const name of Object.keys(process.env))
 		if (/^(HF_|HUGGING|TRANSFORMERS_|XDG_)/.test(name))
 			vi.stubEnv(name, undefined);
-	cache = path.join(await scratchFolder(), "cache");
+	cache = path.join(await memoryFolder(), "cache");
 	vi.stubEnv("HF_HUB_CACHE", cache);
 	vi.stubEnv("HF_HOME", cache);
 	onTestFinished(() => void vi.unstubAllEnvs());
@@ -42,7 +42,7 @@ async function hubOf(base: Files, delta: Files) {
 }
 
 async function writeFolder(files: Files): Promise<string> {
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	for (const [name, content] of Object.entries(files)) {
 		await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
 		await writeFile(path.join(folder, name), content);
@@ -51,7 +51,7 @@ async function writeFolder(files: Files): Promise<string> {
 }
 
 async function merge(sides: readonly string[], ...flags: string[]) {
-	const out = path.join(await scratchFolder(), "out");
+	const out = path.join(await memoryFolder(), "out");
 	const sofar = ["--out", out, ...CONVENTION, ...flags];
 	return { out, ...(await run(...sides, ...sofar)) };
 }
@@ -187,7 +187,7 @@ describe("merge", () => {
 		hub.requests.length = 0;
 		const made = await run(
 			...["make", "--base", folder, "--target", DELTA],
-			...["--out", path.join(await scratchFolder(), "out"), ...CONVENTION],
+			...["--out", path.join(await memoryFolder(), "out"), ...CONVENTION],
 		);
 		expect(made.exitCode).toBe(0);
 		expect(hub.requests.every(({ url }) => url.includes("vicuna"))).toBe(true);

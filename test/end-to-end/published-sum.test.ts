@@ -3,12 +3,12 @@ import path from "node:path";
 import { expect, test } from "vitest";
 import { addSums, expectedSum } from "../../src/delta/published-sum.ts";
 import { sumElements } from "../../src/kernel/sum-elements.ts";
-import { FIXTURES, run, scratchFolder } from "./run.ts";
+import { FIXTURES, memoryFolder, run } from "./run.ts";
 
 const ALPACA = path.join(FIXTURES, "conventions", "alpaca");
 
 async function mergeAlpaca(...flags: string[]) {
-	const folder = await scratchFolder();
+	const folder = await memoryFolder();
 	const result = await run(
 		...["--base", path.join(ALPACA, "base"), "--delta"],
 		...[path.join(ALPACA, "delta"), "--out", path.join(folder, "out")],

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -8,6 +9,11 @@ import { main } from "../../src/cli/main.ts";
 
 export const FIXTURES = fileURLToPath(
 	new URL("../../fixtures", import.meta.url),
+);
+
+/** The built command. */
+export const BIN = fileURLToPath(
+	new URL("../../dist/bin/merge-delta.cjs", import.meta.url),
 );
 
 export interface Run {
@@ -27,8 +33,16 @@ export async function run(...args: string[]): Promise<Run> {
 }
 
 /** A new folder that goes away with the test. */
-export async function scratchFolder(): Promise<string> {
-	const folder = await mkdtemp(path.join(tmpdir(), "merge-delta-"));
+export async function scratchFolder(within = tmpdir()): Promise<string> {
+	const folder = await mkdtemp(path.join(within, "merge-delta-"));
 	onTestFinished(() => rm(folder, { recursive: true, force: true }));
 	return folder;
 }
+
+/** The same in memory where that can be: hundreds of small merges would wait for their syncs. */
+export function memoryFolder(): Promise<string> {
+	const isThere = existsSync(MEMORY);
+	return scratchFolder(isThere ? MEMORY : tmpdir());
+}
+
+const MEMORY = "/dev/shm";

@@ -49,7 +49,7 @@ function digestPieces(
 	threads: number,
 	bytes: Uint8Array,
 	pieceBytes: number,
-	sha256: boolean,
+	algorithm: "sha256" | "md5" | null,
 ): Promise<string> {
 	const stretches = [
 		[3, 4],
@@ -65,7 +65,7 @@ function digestPieces(
 	return withCrew(threads, async (crew, slots) => {
 		const slot = await slots.take();
 		slot.view(0, bytes.length).set(bytes);
-		const digest = new Digest(crew, 0, { sha256, checkedRanges });
+		const digest = new Digest(crew, 0, { algorithm, checkedRanges });
 		const pieces: Promise<void>[] = [];
 		for (let at = 0; at < bytes.length; at += pieceBytes)
 			pieces.push(
@@ -88,12 +88,18 @@ test.each([
 	async (threads, cuts) => {
 		const sha256 = createHash("sha256").update(HASHED).digest("hex");
 		for (const pieceBytes of cuts)
-			expect(await digestPieces(threads, HASHED, pieceBytes, true)).toBe(
+			expect(await digestPieces(threads, HASHED, pieceBytes, "sha256")).toBe(
 				sha256,
 			);
-		await digestPieces(threads, HASHED, 1000, false);
+		await digestPieces(threads, HASHED, 1000, null);
 	},
 );
+
+test("another checksum is taken where it is asked for, or none", async () => {
+	const md5 = createHash("md5").update(HASHED).digest("hex");
+	expect(await digestPieces(0, HASHED, 1000, "md5")).toBe(md5);
+	expect(await digestPieces(0, HASHED, 1000, null)).toBe("");
+});
 
 test.each([
 	[3, 3],
@@ -108,8 +114,8 @@ test.each([
 	const bytes = Uint8Array.from(HASHED);
 	bytes[at] = (bytes[at] ?? 0) ^ 1;
 	for (const pieceBytes of [1, 700, 9000])
-		for (const sha256 of [true, false]) {
-			const digested = digestPieces(0, bytes, pieceBytes, sha256);
+		for (const algorithm of ["sha256", null] as const) {
+			const digested = digestPieces(0, bytes, pieceBytes, algorithm);
 			if (begin === null) await digested;
 			else
 				await expect(digested).rejects.toThrow(
@@ -131,20 +137,22 @@ test("an error in one thread ends all that was asked of the crew, and all that w
 	withCrew(2, async (crew) => {
 		const wrong = {
 			...({ kind: "hash", byteOffset: 2 ** 40, byteLength: 1 } as const),
-			...{ sha256: true, crcs: [] },
+			...{ algorithm: "sha256" as const, crcs: [] },
 		};
 		const steps = Array.from({ length: 8 }, (_, digest) =>
 			crew.perform({ ...wrong, digest }),
 		);
 		for (const step of steps) await expect(step).rejects.toThrow(RangeError);
-		await expect(crew.perform({ kind: "finish", digest: 9 })).rejects.toThrow();
+		await expect(
+			crew.perform({ kind: "finish", digest: 9, algorithm: null }),
+		).rejects.toThrow();
 	}));
 
 test("closing ends what is under way", async () => {
 	const slots = new Slots(1, 2 ** 20);
 	const crew = openCrew(1, "js", slots.memory);
 	const steps = Array.from({ length: 5 }, (_, digest) =>
-		crew.perform({ kind: "finish", digest }),
+		crew.perform({ kind: "finish", digest, algorithm: "sha256" }),
 	);
 	const settled = Promise.allSettled(steps);
 	await crew.close();

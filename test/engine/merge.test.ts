@@ -98,7 +98,7 @@ test("an abort leaves no output, and what is safe is not made again", async () =
 	const { resumed } = await merge(models);
 	expect(resumed?.byteLength).toBe(Number.parseInt(safe, 10));
 	expect(await readdir(outFolder)).toEqual(["out"]);
-});
+}, 60_000);
 
 test("an abort before anything is safe leaves nothing", async () => {
 	const { outFolder, ...models } = await twoModels(2 ** 20);

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
 	mkdir,
 	readdir,
@@ -19,6 +20,7 @@ import {
 	make,
 	merge,
 	OutputConflictError,
+	VerificationError,
 } from "../../src/index.ts";
 import { thisProcess } from "../../src/io/owner.ts";
 import { run, scratchFolder } from "../end-to-end/run.ts";
@@ -27,7 +29,8 @@ import { writeModel } from "./crash/tiny-merge.ts";
 vi.setConfig({ testTimeout: 60_000 });
 
 const SMALL = { syncBytes: 2 ** 15, kernel: "js" } as const;
-const ROWS = { "a.weight": 900, "b.weight": 400, "c.weight": 700 };
+/** Enough slices that not all are written before the first are safe. */
+const ROWS = { "a.weight": 20_000, "b.weight": 9000, "c.weight": 15_000 };
 
 /** Two models of some shards, and where to merge them. */
 async function models() {
@@ -223,6 +226,81 @@ test("what is refused is not kept, unless asked", async () => {
 	const merging = merge({ ...refused, keepStaging: true });
 	await expect(merging).rejects.toThrow(/do not add up/);
 	expect(await readdir(outFolder)).toEqual(["out.merge-delta"]);
+});
+
+/** A list that all but the weights of `out` are right in. */
+async function wrongList(options: MergeOptions): Promise<string> {
+	const { SHA256SUMS: sums = "" } = await uninterrupted(options);
+	const list = path.join(await scratchFolder(), "sums");
+	await writeFile(list, sums.replace(/\w{64}(?= {2}model-)/, "0".repeat(64)));
+	return list;
+}
+
+test("case 204: what goes on is held to what is expected too, and not kept where it is refused, unless asked", async () => {
+	const { options, out, outFolder } = await models();
+	const list = await wrongList(options);
+	const command = [
+		...["--base", options.base, "--delta", options.delta, "--out", out],
+		...["--convention", "add", "--allow-non-finite", "--json"],
+	];
+	for (const keeps of [true, false]) {
+		if (keeps) await stopMidway(options);
+		const { exitCode, stdout } = await run(
+			...[...command, "--expect", list],
+			...(keeps ? ["--keep-staging"] : []),
+		);
+		expect(exitCode).toBe(1);
+		expect(stdout).toMatch(/model-\S+: expected 0000/);
+		const left = keeps ? ["out.merge-delta"] : [];
+		expect(await readdir(outFolder)).toEqual(left);
+	}
+	await stopMidway(options);
+	await rm(list);
+	await writeFile(list, (await uninterrupted(options)).SHA256SUMS ?? "");
+	const done = await run(...command, "--expect", list);
+	expect(done.exitCode, done.stderr).toBe(0);
+	expect(JSON.parse(done.stdout).resumed.byteLength).toBeGreaterThan(0);
+});
+
+test("case 138: what goes on is held to the checksums of its inputs too", async () => {
+	const { options, outFolder } = await models();
+	const sums = async (side: string, change: (sum: string) => string) => {
+		const list = path.join(await scratchFolder(), "sums");
+		const lines: string[] = [];
+		for (const name of await readdir(side)) {
+			const bytes = await readFile(path.join(side, name));
+			const sum = createHash("sha256").update(bytes).digest("hex");
+			lines.push(`${change(sum)}  ${name}\n`);
+		}
+		await writeFile(list, lines.join(""));
+		return list;
+	};
+	const { base } = options;
+	await stopMidway(options);
+	const baseSha256 = await sums(base, (sum) => sum);
+	expect((await merge({ ...options, baseSha256 })).resumed).not.toBeNull();
+	await rm(options.out, { recursive: true });
+	await stopMidway(options);
+	const wrong = { baseSha256: await sums(base, () => "0".repeat(64)) };
+	await expect(merge({ ...options, ...wrong })).rejects.toThrow(
+		VerificationError,
+	);
+	expect(await readdir(outFolder)).toEqual([]);
+});
+
+test("case 204: what was published by a run that could not say so is held to what is expected, and stays", async () => {
+	const { options, out, root } = await models();
+	await merge(options);
+	const published = await read(out);
+	await mkdir(root);
+	const gone = { ...(await thisProcess()), pid: 2 ** 22 + 1, bootId: "1" };
+	await writeFile(path.join(root, "owner.json"), JSON.stringify(gone));
+	const wrong = { ...options, expect: await wrongList(options) };
+	await expect(merge(wrong)).rejects.toThrow(VerificationError);
+	expect(await read(out)).toEqual(published);
+	const { resumed } = await merge(options);
+	expect(resumed?.shards).toBeGreaterThan(1);
+	expect(await read(out)).toEqual(published);
 });
 
 test("case 164: an owner that is gone keeps nobody out, whoever has its number now", async () => {

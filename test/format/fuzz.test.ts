@@ -1,9 +1,20 @@
+import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { readShard } from "../../src/checkpoint/read-shard.ts";
+import { judgeConfigs } from "../../src/delta/judge-configs.ts";
+import {
+	type Claim,
+	encodeClaim,
+	firstSeal,
+	parseJournal,
+} from "../../src/engine/journal.ts";
+import { parseManifestOutputs } from "../../src/engine/read-manifest.ts";
+import { FormatError } from "../../src/errors.ts";
 import {
 	encodeChecksumFile,
 	parseChecksumFile,
 } from "../../src/format/checksum-file.ts";
+import { parseLooseJson } from "../../src/format/loose-json.ts";
 import { parsePickleAt } from "../../src/format/pickle.ts";
 import {
 	HEADER_LENGTH_BYTES,
@@ -22,8 +33,8 @@ import {
 	parseZipDirectory,
 } from "../../src/format/zip.ts";
 import { parseZipEnd, ZIP_TAIL_BYTES } from "../../src/format/zip-end.ts";
-import type { FileSource } from "../../src/io/file-source.ts";
 import { DTYPES } from "../../src/tensor/dtype.ts";
+import { parseTensorList } from "../../src/tensor-list.ts";
 import {
 	type AsyncTarget,
 	runAsyncRounds,
@@ -38,6 +49,7 @@ import {
 	seedsOf,
 	ZIP_TOKENS,
 } from "./fuzz-seeds.ts";
+import { memoryFile } from "./memory-file.ts";
 import { zipFile } from "./torch-bytes.ts";
 
 function parseSafetensors(bytes: Buffer): void {
@@ -72,6 +84,49 @@ function parseZip(bytes: Buffer): void {
 		at = record.dataOffset + record.byteLength;
 		expect(at).toBeLessThanOrEqual(end.directoryOffset);
 	}
+}
+
+/** Whatever a config holds, it is judged, and briefly. */
+function parseConfig(bytes: Buffer): void {
+	const config = parseLooseJson(bytes);
+	const layout = {
+		...{ location: "x", shards: [], sideFiles: [], addedTokens: [] },
+		tensors: new Map([
+			[
+				"embed_tokens.weight",
+				{
+					...{ name: "embed_tokens.weight", dtype: "F16" as const },
+					...{ shape: [8, 2], shardIndex: 0, fileOffset: 8, byteLength: 32 },
+				},
+			],
+		]),
+	};
+	const other = { rope_theta: 1, model_type: "x", hidden_act: "y" };
+	const doubts = judgeConfigs(
+		{ ...layout, config },
+		{ ...layout, config: other },
+	);
+	expect(doubts.every(({ refuses }) => !refuses)).toBe(true);
+	expect(JSON.stringify(doubts).length).toBeLessThan(2_000);
+	if (config === null) throw new FormatError({ where: "x", what: "no JSON" });
+}
+
+/** What of a journal hangs together is what was written, to the byte. */
+function parseJournalWhole(bytes: Buffer): void {
+	const { claims } = parseJournal(bytes, PLAN_TEXT);
+	if (claims.length === 0) throw new FormatError({ where: "x", what: "none" });
+	const written = journalOf(claims);
+	expect(bytes.subarray(0, written.length).equals(written)).toBe(true);
+}
+
+function journalOf(claims: readonly Claim[]): Buffer {
+	let seal = firstSeal(PLAN_TEXT);
+	const records = claims.map((claim) => {
+		const encoded = encodeClaim(seal, claim);
+		seal = encoded.seal;
+		return encoded.record;
+	});
+	return Buffer.from(records.join(""));
 }
 
 /** Every element of every tensor lies in its storage, each storage being as long as the pickle says. */
@@ -109,23 +164,6 @@ async function readWhole(bytes: Buffer): Promise<void> {
 	}
 }
 
-function memoryFile(bytes: Buffer): FileSource {
-	return {
-		path: "pytorch_model.bin",
-		identity: "1",
-		byteLength: bytes.length,
-		async read(fileOffset, into) {
-			if (fileOffset < 0 || fileOffset + into.length > bytes.length)
-				throw new RangeError(`a read of ${into.length} at ${fileOffset}`);
-			bytes.copy(into, 0, fileOffset);
-		},
-		isDirect: false,
-		chooseReading: async () => {},
-		checkUnchanged: async () => {},
-		close: async () => {},
-	};
-}
-
 /** The pickle in an archive that is sound otherwise. */
 function archiveOf(pickle: Buffer): Buffer {
 	return zipFile([
@@ -147,6 +185,33 @@ const checksums = [
 	`# comment\r\n${"A".repeat(64)} *a b\r\nSHA256 (x) = ${"0".repeat(64)}\n`,
 ].map((text) => Buffer.from(text));
 
+const entry = { name: "a", dtype: "F16", shape: [2], sha256: "0".repeat(64) };
+const [manifests, tensorLists] = [
+	{ schemaVersion: 1, outputs: [{ fileName: "a", sha256: "0".repeat(64) }] },
+	{ schemaVersion: 1, tensors: [entry, { ...entry, name: "b" }] },
+].map((value) => [Buffer.from(JSON.stringify(value))]) as [Buffer[], Buffer[]];
+const PLAN_TEXT = "{}";
+const claim: Claim = {
+	...{ shardIndex: 0, byteLength: 4096, sha256: "0".repeat(64) },
+	counts: {
+		nonFinite: [{ tensor: "a", counts: { nonFinite: 2, overflowed: 1 } }],
+		unrestored: [{ tensor: "b", counts: { elements: 3, maxUlp: 1 } }],
+		sums: [{ tensor: "a", sum: 1.5 }],
+	},
+};
+const journals = [
+	[claim],
+	[claim, { ...claim, byteLength: 8192 }, { ...claim, shardIndex: 1 }],
+].map(journalOf);
+
+const configs = [
+	await readFile(
+		new URL("../../fixtures/llama-f16/base/config.json", import.meta.url),
+	),
+	Buffer.from('{"rope_theta":1e4,"vocab_size":8,"model_type":"llama"}'),
+];
+const CONFIG_TOKENS = ['"vocab_size":', '"rope_parameters":{', '"__proto__":'];
+
 const TARGETS: Record<string, Target> = {
 	"safetensors headers": {
 		seeds: await seedsOf(/^model\.safetensors$/),
@@ -162,6 +227,24 @@ const TARGETS: Record<string, Target> = {
 		seeds: checksums,
 		tokens: CHECKSUM_TOKENS,
 		parse: (bytes) => void parseChecksumFile(bytes.toString(), "x"),
+	},
+	manifests: {
+		seeds: manifests,
+		tokens: JSON_TOKENS,
+		parse: (bytes) => void parseManifestOutputs(bytes, "x"),
+	},
+	"lists of tensors": {
+		seeds: tensorLists,
+		tokens: JSON_TOKENS,
+		parse: (bytes) => void parseTensorList(bytes, "x"),
+	},
+	"configs of models": {
+		...{ seeds: configs, tokens: [...JSON_TOKENS, ...CONFIG_TOKENS] },
+		parse: parseConfig,
+	},
+	"journals of merges": {
+		...{ seeds: journals, tokens: JSON_TOKENS },
+		parse: parseJournalWhole,
 	},
 	"zip archives": { seeds: zips, tokens: ZIP_TOKENS, parse: parseZip },
 	"zip archives of the same length": {

@@ -258,6 +258,9 @@ test("what would fill the memory is refused", () => {
 	expect(refusal(pickle("N".repeat(10_001)))).toContain("10000 values");
 	expect(refusal(pickle("(".repeat(10_001)))).toContain("10000 marks");
 	expect(refusal(pickle("]", "Na".repeat(500_001)))).toContain("1000000 opc");
+	const long = text("x".repeat(65_536));
+	const longs = Array.from({ length: 977 }, () => long);
+	expect(refusal(pickle(...longs))).toContain("longer than 64000000 bytes");
 	const puts = Array.from({ length: 100_001 }, (_, i) => {
 		const put = Buffer.from("r\0\0\0\0");
 		put.writeUInt32LE(2 ** 32 - 1 - i, 1);

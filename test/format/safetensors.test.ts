@@ -1,7 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FormatError } from "../../src/errors.ts";
-import { parseHeader } from "../../src/format/safetensors.ts";
+import {
+	parseHeader,
+	parseHeaderLength,
+} from "../../src/format/safetensors.ts";
 import {
 	canonicalOrder,
 	encodeHeader,
@@ -93,6 +96,14 @@ describe("parseHeader refuses", () => {
 		],
 		["bytes after the JSON", "{} x", 0, /after the end/],
 		["a trailing comma", `{"a":${entry("U8", [0], 0, 0)},}`, 0, /not a string/],
+		["a raw control character", '{"\u0001":1}', 0, /raw control character/],
+		["a number without end", '{"a":{"shape":[1', 0, /JSON ends early/],
+		["JSON that ends early", "{", 0, /not a string/],
+		["an object that ends early", '{"a":{}', 0, /lacks dtype/],
+		["a header that ends early", '{"__metadata__":{}', 0, /JSON ends early/],
+		["a string without end", '{"a', 0, /string without end/],
+		["a malformed escape", '{"\\x":1}', 0, /malformed escape/],
+		["a value that is none", '{"a":{"x":nil}}', 0, /not a JSON value/],
 		["NUL padding", "{}\0\0", 0, /NUL bytes/],
 		[
 			"an unknown dtype",
@@ -143,6 +154,53 @@ describe("parseHeader refuses", () => {
 		expect(() => parse(json, dataBytes)).toThrow(message);
 	});
 
+	test("an array of one offset, and offsets that are reversed", () => {
+		for (const offsets of ["[1]", "[]", "[0,1,1]", "[1,0]"])
+			expect(() =>
+				parse(`{"a":{"dtype":"U8","shape":[1],"data_offsets":${offsets}}}`, 1),
+			).toThrow(/not \[begin, end\]/);
+	});
+
+	test("a file of one tensor and no field", () => {
+		for (const lacking of ['{"shape":[],"data_offsets":[0,1]}', "{}"])
+			expect(() => parse(`{"a":${lacking}}`, 1)).toThrow(/lacks dtype, shape/);
+	});
+
+	test("a million and one tensors", () => {
+		const empty = entry("U8", [0], 0, 0);
+		const all = Array.from({ length: 1_000_001 }, (_, i) => `"${i}":${empty}`);
+		expect(() => parse(`{${all.join(",")}}`)).toThrow(/more than 1000000/);
+	}, 60_000);
+
+	test("a name beyond 64 KiB", () => {
+		const named = (bytes: number) =>
+			`{"${"n".repeat(bytes)}":${entry("U8", [0], 0, 0)}}`;
+		expect(parse(named(65_536)).tensors).toHaveLength(1);
+		expect(() => parse(named(65_537))).toThrow(/longer than 65536 bytes/);
+	});
+
+	test("fewer bytes than the header has, as a fault of the caller", () => {
+		const bytes = Buffer.from("\x10\0\0\0\0\0\0\0{}", "latin1");
+		expect(() => parseHeader(bytes, 100, "x")).toThrow(RangeError);
+	});
+
+	test("a length that is cut, too large, or beyond the file", () => {
+		const length = (value: bigint) => {
+			const bytes = Buffer.alloc(8);
+			bytes.writeBigUInt64LE(value);
+			return bytes;
+		};
+		const of = (value: bigint, fileBytes: number) => () =>
+			parseHeaderLength(length(value), fileBytes, "x");
+		expect(() => parseHeaderLength(Buffer.alloc(7), 7, "x")).toThrow(
+			/too short/,
+		);
+		expect(of(100_000_000n, 100_000_008)()).toBe(100_000_000);
+		expect(of(100_000_001n, 200_000_000)).toThrow(/header length too large/);
+		expect(of(2n ** 64n - 1n, 100)).toThrow(/header length too large/);
+		expect(of(93n, 100)).toThrow(/longer than the file of 100 bytes/);
+	});
+
 	test("invalid UTF-8", () => {
 		expect(() => parse(Uint8Array.of(0x7b, 0xff, 0x7d))).toThrow(/not UTF-8/);
 	});
@@ -184,6 +242,56 @@ test("canonical order is dtype rank, then UTF-8 bytes of the name", () => {
 		"\uffff",
 		"\u{10000}",
 	]);
+});
+
+describe("encodeHeader refuses", () => {
+	const encode = (tensors: Parameters<typeof encodeHeader>[0]) =>
+		encodeHeader(tensors, null, "x.safetensors");
+
+	test("case 141: a header of more than 100 MB, before anything is written", () => {
+		const name = "x".repeat(65_530);
+		const tensors = Array.from({ length: 1_600 }, (_, i) => ({
+			...{ name: `${i}${name}`, dtype: "F16" as const, shape: [0] },
+		}));
+		expect(() => encode(tensors)).toThrow(
+			expect.objectContaining({
+				name: "FormatError",
+				message: expect.stringMatching(/header too long.*at most 100000000/),
+			}),
+		);
+	}, 60_000);
+
+	test("a tensor with the name of the metadata", () => {
+		const tensor = { name: "__metadata__", dtype: "F16", shape: [] } as const;
+		expect(() => encode([tensor])).toThrow(/"__metadata__" cannot be written/);
+	});
+
+	test.each([
+		["half a byte", "F4", [3]],
+		["more than 2^53 bytes", "F16", [2 ** 52, 2]],
+	] as const)("%s", (_, dtype, shape) => {
+		const empty = { name: "b", dtype: "F16", shape: [0] } as const;
+		expect(() => encode([empty, { name: "a", dtype, shape }])).toThrow(
+			/tensor "a".*does not fill whole bytes/,
+		);
+	});
+
+	test("tensors of more than 2^53 bytes in all", () => {
+		const tensors = [..."abcdefghijklmnop"].map((name) => ({
+			...{ name, dtype: "U8" as const, shape: [2 ** 49] },
+		}));
+		expect(encode(tensors.slice(1)).tensors).toHaveLength(15);
+		expect(() => encode(tensors)).toThrow(/tensor "p".*below 2\^53/);
+	});
+});
+
+test("metadata of several keys is sorted", () => {
+	const metadata = new Map([
+		["b", "1"],
+		["a", "2"],
+	]);
+	const { json } = encodeHeader([], metadata, "x");
+	expect(json.trim()).toBe('{"__metadata__":{"a":"2","b":"1"}}');
 });
 
 test("what encodeHeader writes, parseHeader reads", () => {

@@ -143,3 +143,19 @@ test("views that repeat without end are refused", () => {
 	expect(() => place(expanded(2 ** 18 + 1))).toThrow("more than 4 times");
 	expect(() => place(expanded(2 ** 40))).toThrow("more than 4 times");
 });
+
+test("a storage of bytes is told as such", () => {
+	const untyped = join(
+		...["(", text("storage"), "ctorch.storage\nUntypedStorage\n"],
+		...[text("0"), text("cpu"), int(7), "tQ"],
+	);
+	const root = dict({ w: bias, other: untyped });
+	expect(() => place(root)).toThrow("expected 7 bytes for 7 bytes of no type");
+});
+
+test("of many places with tensors three are named, and the rest told", () => {
+	const model = dict({ w: weight });
+	const root = dict({ a: model, b: model, c: dict({ w: bias }) });
+	const more = dict({ root, e: dict({ w: bias }), f: dict({ w: bias }) });
+	expect(() => place(dict({ g: more }))).toThrow(/tensors in .*, .*, .*, …/);
+});

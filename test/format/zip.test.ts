@@ -142,6 +142,9 @@ describe("64-bit numbers of an entry", () => {
 	const MANY = 0xffffffff;
 	test("stand in the order of those that do not fit", () => {
 		expect(parseZipExtra64([1, 2, 3], Buffer.alloc(0), "f")).toEqual([1, 2, 3]);
+		const other = Buffer.from([2, 0, 1, 0, 9]);
+		const both = Buffer.concat([other, extra(7n)]);
+		expect(parseZipExtra64([MANY, 2, 3], both, "f")).toEqual([7, 2, 3]);
 		expect(parseZipExtra64([MANY, 2, MANY], extra(2n ** 40n, 5n), "f")).toEqual(
 			[2 ** 40, 2, 5],
 		);
@@ -156,4 +159,39 @@ describe("64-bit numbers of an entry", () => {
 	])("%j with %s is refused", (values, field, says) => {
 		expect(() => parseZipExtra64(values, field, "f")).toThrow(says);
 	});
+});
+
+test("a directory that would fill the memory is not read", () => {
+	const bytes = 64_000_001;
+	const end = Buffer.alloc(22);
+	end.writeUInt32LE(0x06054b50, 0);
+	end.writeUInt16LE(1, 8);
+	end.writeUInt16LE(1, 10);
+	end.writeUInt32LE(bytes, 12);
+	expect(() => parseZipEnd(end, bytes + 22, "f")).toThrow(
+		/a zip directory of more than 64000000 bytes/,
+	);
+});
+
+/** The sound archive with one number of two bytes changed, counted from its end or from its directory. */
+function patched(from: "end" | "directory", offset: number, value: number) {
+	const file = zipFile(SOUND);
+	const directory = file.indexOf("PK\x01\x02", 0, "latin1");
+	file.writeUInt16LE(
+		value,
+		(from === "end" ? file.length : directory) + offset,
+	);
+	return file;
+}
+
+test.each([
+	["a comment that is cut", patched("end", -2, 1), "comment is cut short"],
+	["several disks", patched("end", -18, 1), "in several parts"],
+	["several disks by zip64", patched("end", -26, 2), "in several parts"],
+	["a count for each disk", patched("end", -14, 2), "in two ways"],
+	["a record on another disk", patched("directory", 34, 1), "another part"],
+	["no entry", patched("directory", 0, 0), "not an entry of a zip directory"],
+	["a comment beyond", patched("directory", 32, 999), "not an entry of a zip"],
+])("%s is refused", (_, file, says) => {
+	expect(refusal(file)).toContain(says);
 });

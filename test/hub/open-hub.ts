@@ -6,7 +6,7 @@ import {
 	type HubSettings,
 	readHubSettings,
 } from "../../src/hub/settings.ts";
-import { scratchFolder } from "../end-to-end/run.ts";
+import { memoryFolder } from "../end-to-end/run.ts";
 import {
 	type LocalHub,
 	type LocalHubOptions,
@@ -30,7 +30,7 @@ export async function settingsFor(
 	options: HubOptions = {},
 	env: Record<string, string> = {},
 ): Promise<HubSettings> {
-	const cacheDir = options.cacheDir ?? (await scratchFolder());
+	const cacheDir = options.cacheDir ?? (await memoryFolder());
 	return readHubSettings(
 		{
 			...{ endpoint: hub.endpoint, token: null, retry: IMPATIENT },

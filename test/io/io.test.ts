@@ -9,7 +9,7 @@ import {
 	rm,
 	writeFile,
 } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { constants as osConstants, tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import {
@@ -23,6 +23,7 @@ import { LOCAL_FILES } from "../../src/io/file-system.ts";
 import { OutputFile } from "../../src/io/output-file.ts";
 import { thisProcess } from "../../src/io/owner.ts";
 import { Staging } from "../../src/io/staging.ts";
+import { toLocalIoError } from "../../src/io/system-error.ts";
 import type { Place } from "../../src/io/take-over.ts";
 import { scratchFolder } from "../end-to-end/run.ts";
 
@@ -215,3 +216,18 @@ describe("staging", () => {
 		expect(await readdir(root)).toEqual(["mine"]);
 	});
 });
+
+test.runIf(process.platform === "linux")(
+	"case 144: errors that Node does not know are told by their names all the same",
+	() => {
+		const told = (errno: number) => {
+			const code = `Unknown system error ${-errno}`;
+			const error = Object.assign(new Error(code), { code, errno: -errno });
+			return (toLocalIoError(error, "here", "writing") as Error).message;
+		};
+		expect(told(osConstants.errno.EDQUOT)).toMatch(
+			/^here: writing failed \(EDQUOT\)\. Your quota is used up/,
+		);
+		expect(told(117)).toBe("here: writing failed (E117)");
+	},
+);

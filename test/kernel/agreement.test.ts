@@ -121,7 +121,7 @@ describe.each(KERNELS.filter(({ title }) => title !== "js"))(
 			60_000,
 		);
 
-		test("all mixes of types and casts, edges and random patterns", () => {
+		test("case 130: all mixes of types and casts, edges and random patterns", () => {
 			for (const [i, spec] of SPECS.entries()) {
 				const base = operand(spec.base, 5003, 2 * i + 1);
 				const delta = operand(spec.delta, 5003, 2 * i + 2);

@@ -85,7 +85,7 @@ describe.each(["F16", "BF16"] as const)("%s", (dtype) => {
 		["plus", false],
 		["less", true],
 	])(
-		"every pattern %s every edge is rounded once, in either order",
+		"cases 130, 131: every pattern %s every edge is rounded once, in either order",
 		(_, subtract) => {
 			const add = adder(dtype);
 			const spec = {

@@ -163,7 +163,7 @@ const specs = FLOAT_DTYPES.flatMap((base) =>
 );
 
 describe.each(KERNELS)("$title kernel", ({ kernel }) => {
-	test("all dtype mixes and casts, edges and random patterns, against exact arithmetic", () => {
+	test("cases 130, 131: all dtype mixes and casts, edges and random patterns, against exact arithmetic", () => {
 		for (const spec of specs) {
 			const operand = (dtype: FloatDtype) =>
 				fc.oneof(
@@ -186,7 +186,7 @@ describe.each(KERNELS)("$title kernel", ({ kernel }) => {
 		}
 	}, 60_000);
 
-	test("an F32 sum just beyond a tie of F16 rounds once, not twice", () => {
+	test("case 131: an F32 sum just beyond a tie of F16 rounds once, not twice", () => {
 		const out = Buffer.alloc(2);
 		const base = Buffer.alloc(4);
 		base.writeFloatLE(1 + 2 ** -11);
@@ -201,7 +201,7 @@ describe.each(KERNELS)("$title kernel", ({ kernel }) => {
 		expect(out.readUInt16LE()).toBe(0x3c01);
 	});
 
-	test("counts non-finite results, and those the sum made", () => {
+	test("case 128: counts non-finite results, and those the sum made", () => {
 		const base = pack("F16", [0x7bffn, 0x7c00n, 0x7e00n, 0x3c00n]);
 		const delta = pack("F16", [0x7bffn, 0x3c00n, 0x0000n, 0x3c00n]);
 		const same = { base: "F16", delta: "F16", cast: null, out: "F16" } as const;

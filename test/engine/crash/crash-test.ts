@@ -166,7 +166,7 @@ export class CrashTest {
 			this.complain(`other bytes from\n${before}`);
 		else if (crash.isBare && reusedBytes < crash.safeBytes)
 			this.complain(
-				`${reusedBytes} of ${crash.safeBytes} safe bytes were reused`,
+				`${reusedBytes} of ${crash.safeBytes} safe bytes were reused from\n${before}`,
 			);
 		if (this.overwrite && !hasOldOrNew(before, this.expected))
 			this.complain(`neither the old output nor the new one is in\n${before}`);

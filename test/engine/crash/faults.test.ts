@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { LocalIoError, MergeDeltaError } from "../../../src/errors.ts";
+import { INDEX_FILE_NAME } from "../../../src/format/shard-index.ts";
 import { diskBefore } from "./crash-test.ts";
 import { listTree, type Nodes } from "./disk.ts";
 import { type Operation, SimFs, type SimOptions } from "./sim-fs.ts";
@@ -61,23 +62,43 @@ async function failAndGoOn(
 	// All of the old, all of the new, or nothing at all.
 	if (overwrite) expect(isOld || isNew).toBe(true);
 	else expect(isNew || !/^out\//m.test(left)).toBe(true);
+	const details = failed.error.fault.details?.join() ?? "";
+	expect(details.includes("the output is there")).toBe(isNew);
 	const again = await run(overwrite, {}, failed.sim.nodes, 2);
 	expect(again.error).toBeNull();
 	expect(describeDisk(again.sim.nodes)).toBe(expected);
 	return failed.error;
 }
 
+/** What a run leaves that was stopped when some of its work was safe. */
+async function leaveMidway(): Promise<Nodes> {
+	let written = 0;
+	const fail = ({ what, file }: Operation) =>
+		what === "write" && file.includes("model-") && ++written > 4
+			? "ENOSPC"
+			: null;
+	return (await run(false, { fail })).sim.nodes;
+}
+
 /** Those that are tried for good, too. */
 const LASTING = new Set(["ENOSPC", "EIO", "EROFS"]);
-const CODES = ["ENOSPC", "EIO", "EDQUOT", "EFBIG", "EMFILE", "EROFS", "EXDEV"];
+const CODES = [
+	["cases 143, 166", "ENOSPC"],
+	["case 144", "EDQUOT"],
+	["case 145", "EFBIG"],
+	["cases 146, 148, 149", "EIO"],
+	["case 149", "EXDEV"],
+	["case 151", "EMFILE"],
+	["case 152", "EROFS"],
+] as const;
 
 describe.each([
 	["a new folder", false],
 	["a folder that is replaced", true],
 ])("on the way to %s", (_, overwrite) => {
 	test.each(CODES)(
-		"cases 143–149, 151, 152, 166: %s at any operation, once or from then on, is exit code 6, and the same command goes on",
-		async (code) => {
+		"%s: %s at any operation, once or from then on, is exit code 6, and the same command goes on",
+		async (_, code) => {
 			const { sim } = await run(overwrite);
 			let failed = 0;
 			for (let k = 0; k < sim.operations; k++)
@@ -93,6 +114,42 @@ describe.each([
 	);
 });
 
+test("cases 143, 146, 148, 149, 166: every kind of operation is among them, on all that is written", async () => {
+	const asked = new Set<string>();
+	const plain = (file: string) =>
+		path
+			.basename(file)
+			.replace(/-\d.*(?=\.safetensors)|\.(merge-delta-part|tmp)$/g, "");
+	const watch = ({ what, file }: Operation) =>
+		void asked.add(`${what} ${plain(file)}`);
+	await run(false, { watch });
+	const files = ["model.safetensors", INDEX_FILE_NAME, "config.json"];
+	files.push("merge-delta.json", "SHA256SUMS", "plan.json", "journal");
+	for (const what of ["create", "write", "sync", "close", "rename"])
+		for (const file of files) expect(asked).toContain(`${what} ${file}`);
+});
+
+test("case 146: a read that fails, of what an earlier run has left, is exit code 6, and the same command goes on", async () => {
+	const midway = await leaveMidway();
+	const read: string[] = [];
+	const watch = ({ what, file }: Operation) => {
+		if (what === "read") read.push(path.basename(file));
+	};
+	await run(false, { watch }, midway, 2);
+	for (const name of ["plan.json", "journal", "model-"])
+		expect(read.join()).toContain(name);
+	for (let k = 0; k < read.length; k++) {
+		let reads = 0;
+		const fail = ({ what }: Operation) =>
+			what === "read" && reads++ === k ? "EIO" : null;
+		const { sim, error } = await run(false, { fail }, midway, 2);
+		expect(error).toBeInstanceOf(LocalIoError);
+		const again = await run(false, {}, sim.nodes, 3);
+		expect(again.error).toBeNull();
+		expect(describeDisk(again.sim.nodes)).toBe(expected);
+	}
+});
+
 test("case 147: a file whose fsync failed is not synced again, nor used", async () => {
 	const syncs: string[] = [];
 	const isShard = ({ what, file }: Operation) =>
@@ -106,6 +163,14 @@ test("case 147: a file whose fsync failed is not synced again, nor used", async 
 	expect(error.message).toContain("flushing failed (EIO)");
 	expect(syncs).toHaveLength(1);
 	expect([...listTree(sim.nodes).keys()].join()).not.toContain("model-00001");
+});
+
+test("a failure of the journal names the file as it is called then", async () => {
+	let syncs = 0;
+	const fail = ({ what, file }: Operation) =>
+		what === "sync" && file.includes("journal") && ++syncs > 1 ? "EIO" : null;
+	const { error } = await run(false, { fail });
+	expect(error.message).toContain("/journal: flushing failed (EIO)");
 });
 
 test("case 150: a file system that cannot sync folders is told of, and does", async () => {

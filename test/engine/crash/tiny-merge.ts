@@ -49,8 +49,10 @@ export interface TinyMerge {
 	close(): Promise<void>;
 }
 
-/** @param folder  empty, for the inputs, which are read once */
-export async function openTinyMerge(folder: string): Promise<TinyMerge> {
+/** Write a base and a delta of several shards, with a row more, for the convention `fastchat-v0`. */
+export async function writeTinyModels(
+	folder: string,
+): Promise<{ base: string; delta: string }> {
 	const [base, delta] = [path.join(folder, "base"), path.join(folder, "delta")];
 	await writeModel(base, { limit: 2, seed: 1, rows: ROWS });
 	const rows = {
@@ -58,6 +60,12 @@ export async function openTinyMerge(folder: string): Promise<TinyMerge> {
 		"model.embed_tokens.weight": ROWS["model.embed_tokens.weight"] + 1,
 	};
 	await writeModel(delta, { limit: 3, seed: 2, rows });
+	return { base, delta };
+}
+
+/** @param folder  empty, for the inputs, which are read once */
+export async function openTinyMerge(folder: string): Promise<TinyMerge> {
+	const { base, delta } = await writeTinyModels(folder);
 	const planned = await plan({ base, delta, convention: "fastchat-v0" });
 	const contents = new Map<string, Uint8Array>();
 	for (const side of [base, delta])

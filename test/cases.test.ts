@@ -1,0 +1,31 @@
+import { readFile } from "node:fs/promises";
+import { expect, test } from "vitest";
+import { casesOf, collectCases } from "./cases/collect.ts";
+import { NOT_HERE } from "./cases/gaps.ts";
+import { describedCases, fillTable, TABLE_FILE } from "./cases/table.ts";
+
+const ALL = Array.from({ length: 220 }, (_, i) => i + 1);
+
+// Elsewhere some tests are skipped, and so not listed.
+test.runIf(process.platform === "linux")(
+	"every case has a test, or a reason for having none, and the table tells which",
+	async () => {
+		const table = await readFile(TABLE_FILE, "utf8");
+		expect(describedCases(table)).toEqual(ALL);
+		const tests = await collectCases();
+		const untested = ALL.filter((number) => !tests.has(number));
+		const excused = [...NOT_HERE.keys()].sort((a, b) => a - b);
+		expect(untested, "test/cases/gaps.ts tells which have none").toEqual(
+			excused,
+		);
+		expect(fillTable(table, tests), "npm run cases").toBe(table);
+	},
+	120_000,
+);
+
+test("a test's name says which cases it proves", () => {
+	expect(casesOf("folders > case 12: white space")).toEqual([12]);
+	expect(casesOf("cases 12, 130: two at once")).toEqual([12, 130]);
+	expect(casesOf("case 1 '001-empty-file' ends with 3")).toEqual([1]);
+	expect(casesOf("in case 3 fail")).toEqual([]);
+});

@@ -1,0 +1,56 @@
+import { existsSync, mkdirSync, rmdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+
+/** A group of processes that may have so much memory, page cache and all. */
+export interface MemoryLimit {
+	/** a command behind it is in the group */
+	wrapper: string[];
+	set(byteLength: number): Promise<void>;
+	close(): Promise<void>;
+}
+
+const NAME = `merge-delta-test-${process.pid}`;
+/** Where Linux keeps such groups, in its two versions, and how the limit's file is called. */
+const VERSIONS = [
+	{ root: "/sys/fs/cgroup/memory", limit: "memory.limit_in_bytes" },
+	{ root: "/sys/fs/cgroup", limit: "memory.max" },
+];
+
+/** Why no such group can be made here, or null where it can. */
+export function whyNoMemoryLimit(): string | null {
+	const group = tryToMake();
+	if (group === null) return "the right to limit memory is missing";
+	rmdirSync(group.folder);
+	return null;
+}
+
+export async function openMemoryLimit(
+	byteLength: number,
+): Promise<MemoryLimit> {
+	const group = tryToMake();
+	if (group === null) throw new Error("no memory limit can be set here");
+	const { folder, limit } = group;
+	const set = async (bytes: number) =>
+		writeFileSync(path.join(folder, limit), String(bytes));
+	await set(byteLength);
+	const program = `echo $$ > ${folder}/cgroup.procs; exec "$@"`;
+	return {
+		wrapper: ["sh", "-c", program, "sh"],
+		set,
+		close: async () => rmdirSync(folder),
+	};
+}
+
+function tryToMake(): { folder: string; limit: string } | null {
+	for (const { root, limit } of VERSIONS) {
+		const folder = path.join(root, NAME);
+		try {
+			mkdirSync(folder);
+		} catch {
+			continue;
+		}
+		if (existsSync(path.join(folder, limit))) return { folder, limit };
+		rmdirSync(folder);
+	}
+	return null;
+}
