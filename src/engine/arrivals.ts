@@ -4,33 +4,25 @@ import type { FileSource } from "../io/file-source.ts";
 /** Which of the sources that are on their way have come. */
 export class Arrivals {
 	private readonly pending = new Set<ByteSource>();
-	private readonly onFailure: (error: unknown) => void;
 	private failure: { error: unknown } | null = null;
 	private wake = () => {};
 	private next: Promise<void>;
 
 	/**
 	 * @param onArrival  what a source that has come undergoes before it is read
-	 * @param onFailure  called with what keeps a source from coming
+	 * @param onFailure  called with what keeps a source from coming, and is to call {@link fail}
 	 */
 	constructor(
 		sources: Iterable<FileSource>,
 		onArrival: (source: FileSource) => Promise<void>,
 		onFailure: (error: unknown) => void,
 	) {
-		this.onFailure = onFailure;
 		this.next = this.another();
 		for (const source of sources) {
 			this.pending.add(source);
 			(source.ready?.() ?? Promise.resolve())
 				.then(() => onArrival(source))
-				.then(
-					() => this.came(source),
-					(error) => {
-						this.fail(error);
-						this.onFailure(error);
-					},
-				);
+				.then(() => this.came(source), onFailure);
 		}
 	}
 
