@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import {
@@ -108,7 +108,7 @@ async function expectRight({ out, folder, shape }: Opened, form: Form) {
 	expect(names.filter((name) => name !== "cache")).toEqual(["out"]);
 }
 
-/** Run the command until the first shard is claimed whole, and kill it. */
+/** Run the command until something is claimed, and kill it. */
 async function killOnceSafe(opened: Opened, ...flags: string[]) {
 	const { hub, out, cacheDir } = opened;
 	const child = spawn(
@@ -123,15 +123,8 @@ async function killOnceSafe(opened: Opened, ...flags: string[]) {
 	);
 	const exit = new Promise((resolve) => child.once("exit", resolve));
 	const journal = path.join(`${out}.merge-delta`, "journal");
-	// The output has the same tensors in the same form.
-	const { byteLength } = modelFiles("delta", "safetensors")[
-		NAMES.safetensors(1)
-	] as Uint8Array;
 	await vi.waitFor(
-		async () =>
-			expect(await readFile(journal, "utf8")).toContain(
-				`"byteLength":${byteLength}`,
-			),
+		async () => expect((await stat(journal)).size).toBeGreaterThan(0),
 		{ timeout: 30_000 },
 	);
 	child.kill("SIGKILL");
@@ -153,12 +146,12 @@ describe("a merge while the files come", () => {
 		await expectRight(opened, "safetensors");
 	});
 
-	test("killed, it goes on with the shards that were done", async () => {
+	test("killed, it goes on with what was safe", async () => {
 		const opened = await open(2, "safetensors");
 		await killOnceSafe(opened);
 		opened.gate.open();
 		const { resumed } = await opened.start();
-		expect(resumed?.shards).toBe(1);
+		expect(resumed?.byteLength).toBeGreaterThan(0);
 		await expectRight(opened, "safetensors");
 	});
 });
