@@ -241,7 +241,10 @@ export function checkOutputs(
 		throw new VerificationError({
 			where: out,
 			what: `not what ${from} expects, so this run has published nothing`,
-			found: `${differences.length} files that differ`,
+			found:
+				differences.length === 1
+					? "1 file that differs"
+					: `${differences.length} files that differ`,
 			remedy: "Are both inputs the right ones, and the convention?",
 			details: differences,
 		});
