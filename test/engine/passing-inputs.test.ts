@@ -81,7 +81,9 @@ async function models() {
 			}
 			sources.push(files);
 		}
-		const engine = new Engine(decideEngineOptions({ kernel: "js" }), 1);
+		// Otherwise so small a model is not worth a claim.
+		const choices = { kernel: "js", syncBytes: 2 ** 13 } as const;
+		const engine = new Engine(decideEngineOptions(choices), 1);
 		onTestFinished(() => engine.close());
 		const opened = {
 			...{ locations: [], sources, diskNeeds: [] },
