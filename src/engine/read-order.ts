@@ -37,8 +37,8 @@ export function readsByFile(
 export function heaviestAhead(reads: readonly ByteRange[]): ByteRange[] {
 	const ends = [...new Set(reads.map(({ end }) => end))].sort((a, b) => a - b);
 	const best = new PrefixBest(ends.length);
+	const rank = (most: number) => countLeading(ends, (end) => end <= most);
 	for (const range of reads) {
-		const rank = (most: number) => countLeading(ends, (end) => end <= most);
 		const before = best.upTo(rank(range.begin));
 		const weight = (before?.weight ?? 0) + range.end - range.begin;
 		best.offer(rank(range.end), { range, before, weight });

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { openHub } from "../hub/open-hub.ts";
 import {
 	bytesOf,
@@ -10,6 +10,7 @@ import {
 	type StoredBytes,
 } from "../hub/stored-bytes.ts";
 import { type Form, modelFiles, WEIGHT_BYTES } from "./model-files.ts";
+import { cleanEnvironment } from "./model-hub.ts";
 import { FIXTURES, memoryFolder, run } from "./run.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -21,13 +22,8 @@ const STORE = /^GET http:\/\/localhost/;
 
 let cache: string;
 beforeEach(async () => {
-	for (const name of Object.keys(process.env))
-		if (/^(HF_|HUGGING|TRANSFORMERS_|XDG_)/.test(name))
-			vi.stubEnv(name, undefined);
-	cache = path.join(await memoryFolder(), "cache");
+	cache = path.join(await cleanEnvironment(), "cache"); // not there yet
 	vi.stubEnv("HF_HUB_CACHE", cache);
-	vi.stubEnv("HF_HOME", cache);
-	onTestFinished(() => void vi.unstubAllEnvs());
 });
 
 type Files = Awaited<ReturnType<typeof filesOfFolder>>;

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { openHub } from "../hub/open-hub.ts";
 import {
 	type Form,
@@ -8,6 +8,7 @@ import {
 	modelFiles,
 	WEIGHT_BYTES,
 } from "./model-files.ts";
+import { cleanEnvironment } from "./model-hub.ts";
 import { memoryFolder, run } from "./run.ts";
 
 const [BASE, DELTA] = ["meta/llama", "lmsys/vicuna-delta"];
@@ -22,13 +23,8 @@ vi.setConfig({ testTimeout: 30_000 });
 
 let cache: string;
 beforeEach(async () => {
-	for (const name of Object.keys(process.env))
-		if (/^(HF_|HUGGING|TRANSFORMERS_|XDG_)/.test(name))
-			vi.stubEnv(name, undefined);
-	cache = path.join(await memoryFolder(), "cache");
+	cache = path.join(await cleanEnvironment(), "cache"); // not there yet
 	vi.stubEnv("HF_HUB_CACHE", cache);
-	vi.stubEnv("HF_HOME", cache);
-	onTestFinished(() => void vi.unstubAllEnvs());
 });
 
 type Files = Record<string, Uint8Array | string>;
