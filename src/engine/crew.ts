@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
 import type { KernelName } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/select.ts";
@@ -14,8 +15,11 @@ const LIMITS = { maxYoungGenerationSizeMb: 3, maxOldGenerationSizeMb: 16 };
 function startWorker(start: WorkerStart): Worker {
 	// No arguments of the process: they may be for its main script alone.
 	const options = { workerData: start, execArgv: [], resourceLimits: LIMITS };
-	const compiled = new URL("./worker.js", import.meta.url);
-	if (import.meta.url.endsWith(".js")) return new Worker(compiled, options);
+	if (import.meta.url.endsWith(".js"))
+		return new Worker(
+			createRequire(import.meta.url).resolve("#worker"),
+			options,
+		);
 	const source = JSON.stringify(new URL("./worker.ts", import.meta.url).href);
 	const program = `import("tsx/esm/api").then((tsx) => tsx.tsImport(${source}, ${source}))`;
 	return new Worker(program, { ...options, eval: true });

@@ -86,6 +86,9 @@ async function mergeTraced(folders: readonly string[]): Promise<Traced> {
 	};
 }
 
+/** Read by glibc when it gives memory back, which it does now and then. */
+const OF_MALLOC = "/proc/sys/vm/overcommit_memory";
+
 test("hostile models are read where they lie and nowhere else, and start nothing", async (context) => {
 	if (process.platform !== "linux" || spawnSync("strace", ["-V"]).status !== 0)
 		return context.skip(
@@ -100,6 +103,7 @@ test("hostile models are read where they lie and nowhere else, and start nothing
 	);
 	// What Node and the program open for themselves: the same for models that nobody has tampered with.
 	const own = new Set((await mergeTraced(sound)).opened);
+	own.add(OF_MALLOC);
 	const { ends, opened, others } = await mergeTraced([...folders, ...links]);
 	expect(ends).toHaveLength(folders.length + links.length);
 	expect(ends.slice(-links.length).every((end) => end === 3)).toBe(true);
