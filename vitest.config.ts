@@ -1,9 +1,12 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 const report = process.env.VITEST_JSON_REPORT;
 
 export default defineConfig({
 	test: {
+		// All of them: what the tests start is mostly waited for.
+		maxWorkers: availableParallelism(),
 		testTimeout: 30_000, // no test is about time, and a machine may be busy
 		// What commands say must not depend on who runs the tests.
 		env: { GITHUB_ACTIONS: "" },
