@@ -34,9 +34,19 @@ export class Arrivals {
 
 	private came(source: ByteSource): void {
 		this.pending.delete(source);
+		this.lookAgain();
+	}
+
+	/** Let those who wait look again: something else has changed. */
+	lookAgain(): void {
 		const { wake } = this;
 		this.next = this.another();
 		wake();
+	}
+
+	/** Whether some are still on their way. */
+	get isExpecting(): boolean {
+		return this.pending.size > 0;
 	}
 
 	has(sources: Iterable<ByteSource>): boolean {
@@ -49,7 +59,7 @@ export class Arrivals {
 		while (this.pending.size > 0) await this.one();
 	}
 
-	/** Wait until one more is here. @throws the first failure of any source to come */
+	/** Wait until one more is here, or something else has changed. @throws the first failure of any source to come */
 	async one(): Promise<void> {
 		if (this.failure === null) await this.next;
 		if (this.failure !== null) throw this.failure.error;

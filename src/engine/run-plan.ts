@@ -212,7 +212,8 @@ class Run {
 		this.writtenBytes += byteLength;
 		const mayClaim = lane.written(issued);
 		this.tell(lane);
-		if (track.made()) this.passing.leave(this.schedule.filesOf(track.segments));
+		if (this.schedule.made(track))
+			this.passing.leave(this.schedule.filesOf(track.segments));
 		if (mayClaim) this.follow(runner.timed("write", () => this.claim(lane)));
 	}
 

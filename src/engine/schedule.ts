@@ -61,13 +61,29 @@ export class Schedule {
 		const { begun } = this;
 		while (begun.size > 0 || this.waiting.length > 0) {
 			await this.begin();
-			if (begun.size === 0) await this.arrivals.one();
-			for (const track of begun.keys()) {
+			const share = this.share();
+			const free = [...begun.keys()].filter(({ pending }) => pending < share);
+			if (free.length === 0) await this.arrivals.one();
+			for (const track of free) {
 				const next = track.next(pace.sliceBytes, this.engine.slots.slotBytes);
 				if (track.isIssued) begun.delete(track);
 				yield { track, ...next };
 			}
 		}
+	}
+
+	/** Say that a slice of a track is made. @returns whether all of them are */
+	made(track: Track): boolean {
+		const areAll = track.made();
+		this.arrivals.lookAgain();
+		return areAll;
+	}
+
+	/** How many slices of one track may be under way: a file that comes slowly must not hold up the others. */
+	private share(): number {
+		const isAlone = this.begun.size <= 1 && !this.arrivals.isExpecting;
+		const { count } = this.engine.slots;
+		return isAlone ? count : Math.max(Math.floor(count / this.most), 1);
 	}
 
 	/** The files of the inputs that these are made of. */
@@ -79,11 +95,15 @@ export class Schedule {
 		);
 	}
 
-	/** As many tracks at once as there are threads, of those whose files are here. */
+	/** So many tracks are under way at once. */
+	private get most(): number {
+		return Math.max(this.engine.crew.threads, 1);
+	}
+
+	/** As many as may be, of those whose files are here. */
 	private async begin(): Promise<void> {
-		const most = Math.max(this.engine.crew.threads, 1);
 		for (const track of [...this.waiting]) {
-			if (this.begun.size >= most) return;
+			if (this.begun.size >= this.most) return;
 			const files = this.filesOf(track.segments);
 			const isShared = [...this.begun.values()].some((others) =>
 				[...others].some((source) => files.has(source)),

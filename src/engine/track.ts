@@ -24,7 +24,8 @@ export class Track {
 	readonly stretches: readonly Stretch[];
 	private readonly waiting: Stretch[];
 	private cutter: ShardCutter | null = null;
-	private pending = 0;
+	/** slices that were given out and are not made yet */
+	pending = 0;
 
 	constructor(stretches: readonly Stretch[]) {
 		this.stretches = stretches;

@@ -121,10 +121,18 @@ async function killOnceSafe(opened: Opened, ...flags: string[]) {
 		],
 		{ env: { ...process.env, HF_ENDPOINT: hub.endpoint } },
 	);
+	let said = "";
+	child.stderr.on("data", (text) => {
+		said += text;
+	});
 	const exit = new Promise((resolve) => child.once("exit", resolve));
 	const journal = path.join(`${out}.merge-delta`, "journal");
 	await vi.waitFor(
-		async () => expect((await stat(journal)).size).toBeGreaterThan(0),
+		async () =>
+			expect(
+				(await stat(journal).catch(() => null))?.size,
+				said,
+			).toBeGreaterThan(0),
 		{ timeout: 30_000 },
 	);
 	child.kill("SIGKILL");
@@ -162,7 +170,8 @@ describe("a merge that stores nothing", () => {
 		async (form) => {
 			const opened = await open(2, form);
 			const { gate, start, bytesOf } = opened;
-			await killOnceSafe(opened, "--no-store");
+			// Two, so that the shard that can be made is begun, whichever comes first.
+			await killOnceSafe(opened, "--no-store", "--threads", "2");
 			const [first, second] = [bytesOf(1), bytesOf(2)];
 			expect(first).toBeGreaterThan(SHARD_BYTES);
 			gate.open();
@@ -182,6 +191,20 @@ describe("a merge that stores nothing", () => {
 			await expectRight(opened, form);
 		},
 	);
+
+	test("a file that stalls holds up no other", async () => {
+		const opened = await open(1, "safetensors");
+		const { gate, start, bytesOf } = opened;
+		await start({
+			...{ ...NO_STORE, threads: 2, syncBytes: 2 ** 16 },
+			onProgress: ({ shardIndex, shardWrittenBytes, shardBytes }) => {
+				if (shardIndex === 1 && shardWrittenBytes === shardBytes) gate.open();
+			},
+		});
+		// Nobody has lost patience and asked for the rest again.
+		expect(bytesOf(1)).toBeLessThan(1.2 * SHARD_BYTES);
+		await expectRight(opened, "safetensors");
+	});
 
 	test("a file that is spoilt twice costs the others nothing", async () => {
 		const opened = await open(2, "torch");
