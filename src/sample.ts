@@ -139,7 +139,7 @@ function decode(dtype: FloatDtype, bytes: Uint8Array): Float64Array {
 	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 	const width = elementByteLength(dtype);
 	const at = READ_ELEMENT[dtype];
-	return Float64Array.from({ length: bytes.length / width }, (_, i) =>
-		at(view, i * width),
-	);
+	const values = new Float64Array(bytes.length / width);
+	for (let i = 0; i < values.length; i++) values[i] = at(view, i * width);
+	return values;
 }

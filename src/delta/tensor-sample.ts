@@ -50,7 +50,10 @@ export function condense(
 	const isExact = exactnessIn(base.dtype, delta.dtype);
 	const sums = { base: emptySums(), delta: emptySums() };
 	let [count, product, different, small, inexact] = [0, 0, 0, 0, 0];
-	for (const [i, b] of base.values.entries()) {
+	const { length } = base.values;
+	// An iterator would make garbage for each of many thousand elements.
+	for (let i = 0; i < length; i++) {
+		const b = base.values[i] as number;
 		const d = delta.values[i] as number;
 		if (!Number.isFinite(b) || !Number.isFinite(d)) continue;
 		count++;

@@ -51,7 +51,10 @@ export class Digest {
 				await before;
 				given = true;
 				const hashed = this.crew.perform({
-					...{ kind: "hash", digest: this.number, byteOffset, byteLength },
+					kind: "hash",
+					digest: this.number,
+					byteOffset,
+					byteLength,
 					algorithm: this.algorithm,
 					crcs: this.nextStretches(byteLength),
 				});

@@ -76,7 +76,8 @@ class Run {
 	private readonly digests: InputDigests | null;
 	private readonly pace: Pace;
 	private readonly lanes: Lanes;
-	private readonly running = new Set<Promise<void>>();
+	private running = 0;
+	private idle = () => {};
 	private readonly shards: WrittenFile[] = [];
 	private readonly tally = new Tally();
 	private writtenBytes: number;
@@ -146,7 +147,10 @@ class Run {
 		} catch (error) {
 			this.fail(error);
 		}
-		while (this.running.size > 0) await Promise.all(this.running);
+		while (this.running > 0)
+			await new Promise<void>((resolve) => {
+				this.idle = resolve;
+			});
 		if (this.failed) throw this.failure;
 		const { nonFinite, unrestored, sums } = this.tally;
 		return {
@@ -166,10 +170,12 @@ class Run {
 
 	/** Remember work that goes on meanwhile; the first failure is the run's. */
 	private follow(work: Promise<void>): void {
-		const settled = work
+		this.running++;
+		work
 			.catch((error) => this.fail(error))
-			.finally(() => this.running.delete(settled));
-		this.running.add(settled);
+			.finally(() => {
+				if (--this.running === 0) this.idle();
+			});
 	}
 
 	private fail(error: unknown): void {
@@ -240,7 +246,8 @@ class Run {
 
 	private tell({ shardIndex, shard, writtenBytes }: Lane): void {
 		this.options.onProgress?.({
-			...{ shardIndex, shardCount: this.plan.shards.length },
+			shardIndex,
+			shardCount: this.plan.shards.length,
 			shardFileName: shard.fileName,
 			shardWrittenBytes: writtenBytes,
 			shardBytes: shard.byteLength,

@@ -65,9 +65,12 @@ export class Schedule {
 			const free = [...begun.keys()].filter(({ pending }) => pending < share);
 			if (free.length === 0) await this.arrivals.one();
 			for (const track of free) {
-				const next = track.next(pace.sliceBytes, this.engine.slots.slotBytes);
+				const { shardIndex, slice } = track.next(
+					pace.sliceBytes,
+					this.engine.slots.slotBytes,
+				);
 				if (track.isIssued) begun.delete(track);
-				yield { track, ...next };
+				yield { track, shardIndex, slice };
 			}
 		}
 	}

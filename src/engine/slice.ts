@@ -180,7 +180,8 @@ function cutSegment(
 	if (count <= 0) return [];
 	const place = (span: Span, width: number) =>
 		layout.place({
-			...span,
+			input: span.input,
+			shard: span.shard,
 			fileOffset: span.fileOffset + first * width,
 			byteLength: count * width,
 		});
@@ -255,14 +256,15 @@ class SlotLayout {
 		const reads = new Map<Span, Read>();
 		let at = alignUp(this.outBytes, DIRECT_ALIGNMENT);
 		for (const run of [...this.runs.values()].flat()) {
-			const { input, fileOffset, byteLength } = run;
+			const { input, shard, fileOffset, byteLength } = run;
 			const wide = input !== INPUT.fill && byteLength >= MIN_DIRECT_BYTES;
 			const alignment = wide ? DIRECT_ALIGNMENT : 1;
 			const begin = fileOffset - (fileOffset % alignment);
 			const length = alignUp(fileOffset + byteLength, alignment) - begin;
 			at = alignUp(at, wide ? DIRECT_ALIGNMENT : SMALL_READ_ALIGNMENT);
 			reads.set(run, {
-				...run,
+				input,
+				shard,
 				fileOffset: begin,
 				byteLength: length,
 				slotOffset: at,

@@ -95,9 +95,13 @@ export class StepRunner {
 	run(step: Step): StepResult {
 		const started = performance.now();
 		const result: StepResult = {
-			...{ nonFinite: [], unrestored: [], sums: [] },
+			nonFinite: [],
+			unrestored: [],
+			sums: [],
 			differences: { elements: 0, maxUlp: 0 },
-			...{ checksum: "", corrupt: [], seconds: 0 },
+			checksum: "",
+			corrupt: [],
+			seconds: 0,
 		};
 		switch (step.kind) {
 			case "add":
