@@ -42,7 +42,10 @@ export class Lanes {
 		const shard = this.plan.shards[shardIndex] as OutputShard;
 		const file = await this.ground.staging.create(shard.fileName, directIo);
 		const digest = this.engine.openDigest();
-		return this.add({ shardIndex, shard, file, digest, fileOffset: 0 });
+		const opened = { shardIndex, shard, file, digest, fileOffset: 0 };
+		const added = this.add(opened);
+		await file.preallocate(shard.byteLength);
+		return added;
 	}
 
 	/** Close all files, whether whole or not. */

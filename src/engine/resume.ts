@@ -119,6 +119,7 @@ class Checker {
 			// It was whole before that could be claimed.
 			if (staged.isWhole) await this.staging.reopen(fileName);
 			await file.truncate(byteLength);
+			await file.preallocate(shard.byteLength);
 			isKept = true;
 			const begun = { shardIndex, shard, file, digest, fileOffset: byteLength };
 			return { claims: held, begun };

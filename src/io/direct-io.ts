@@ -9,7 +9,10 @@ export const DIRECT_ALIGNMENT = 4096;
 export const DIRECT_IO = ["auto", "on", "off"] as const;
 export type DirectIo = (typeof DIRECT_IO)[number];
 
-/** File systems where a cache is all there is, or where it is on another machine. Linux's numbers. */
+/**
+ * File systems where a cache is all there is, where it is on another machine, or which fill holes with zeros. Linux's
+ * numbers.
+ */
 const BUFFERED_FILE_SYSTEMS = new Set([
 	0x01021994, // tmpfs
 	0x858458f6, // ramfs
@@ -19,6 +22,8 @@ const BUFFERED_FILE_SYSTEMS = new Set([
 	0x65735546, // FUSE
 	0x01021997, // 9p
 	0x00c36400, // Ceph
+	0x4d44, // FAT
+	0x2011bab0, // exFAT
 ]);
 
 /** Samples of a file that tell whether it is in the page cache. */

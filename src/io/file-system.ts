@@ -17,6 +17,8 @@ export interface StoredFile {
 	/** @returns how many bytes were written */
 	write(fileOffset: number, bytes: Uint8Array): Promise<number>;
 	truncate(byteLength: number): Promise<void>;
+	/** Say how long it will be, behind its end now; what is not written is zero. May do nothing. */
+	preallocate(byteLength: number): Promise<void>;
 	byteLength(): Promise<number>;
 	/** Make bytes and length durable, not the name. */
 	sync(): Promise<void>;
@@ -109,6 +111,11 @@ class LocalFile implements StoredFile {
 
 	truncate(byteLength: number): Promise<void> {
 		return this.file.buffered.truncate(byteLength);
+	}
+
+	async preallocate(byteLength: number): Promise<void> {
+		// Through the page cache it may mean that zeros are written first.
+		if (this.file.isDirect) await this.truncate(byteLength);
 	}
 
 	async byteLength(): Promise<number> {

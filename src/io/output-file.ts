@@ -20,10 +20,7 @@ export class OutputFile {
 		this.file = file;
 	}
 
-	/**
-	 * Create a file that does not exist yet; a link in its place is not followed. Its length is not set before
-	 * it is written: writes into the hole that would make were slower by a sixth than writes that lengthen it.
-	 */
+	/** Create a file that does not exist yet; a link in its place is not followed. */
 	static create(
 		files: FileSystem,
 		path: string,
@@ -73,6 +70,11 @@ export class OutputFile {
 	/** Forget what lies behind. */
 	truncate(byteLength: number): Promise<void> {
 		return this.tried("shortening", this.file.truncate(byteLength));
+	}
+
+	/** Give it its full length before it is written, so that a limit on the length of files is met at once. */
+	preallocate(byteLength: number): Promise<void> {
+		return this.tried("preallocating", this.file.preallocate(byteLength));
 	}
 
 	/** Make all that is written durable. */

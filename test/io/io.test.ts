@@ -145,6 +145,20 @@ describe("an output file", () => {
 			expect(Buffer.compare(await readFile(name), bytes)).toBe(0);
 		},
 	);
+
+	test.skipIf(!DIRECT_HERE).each([
+		["on", ODD_LENGTH],
+		["off", 0],
+	] as const)(
+		"has its full length before it is written, direct I/O %s: %i",
+		async (directIo, byteLength) => {
+			const name = path.join(await scratchFolder(), "f");
+			const file = await OutputFile.create(LOCAL_FILES, name, directIo);
+			await file.preallocate(ODD_LENGTH);
+			expect(await file.byteLength()).toBe(byteLength);
+			await file.close();
+		},
+	);
 });
 
 describe("staging", () => {

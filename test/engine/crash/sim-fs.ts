@@ -183,6 +183,10 @@ export class SimFs implements FileSystem {
 		// A file that is open may have been renamed.
 		const now = () => this.paths.get(node) ?? file;
 		const bytes = () => (this.nodes.get(node) as Content).bytes;
+		const setLength = async (byteLength: number) => {
+			await this.begin({ what: "truncate", file: now() });
+			this.change({ kind: "truncate", file: node, byteLength });
+		};
 		return {
 			read: async (fileOffset, into) => {
 				await this.begin({ what: "read", file: now() });
@@ -200,10 +204,8 @@ export class SimFs implements FileSystem {
 				this.change({ kind: "write", file: node, fileOffset, bytes: kept });
 				return written.length;
 			},
-			truncate: async (byteLength) => {
-				await this.begin({ what: "truncate", file: now() });
-				this.change({ kind: "truncate", file: node, byteLength });
-			},
+			truncate: setLength,
+			preallocate: setLength,
 			byteLength: async () => {
 				await this.begin({ what: "stat", file: now() });
 				return bytes().length;
