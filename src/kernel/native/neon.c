@@ -4,8 +4,6 @@
 #include "floats.h"
 #include <arm_neon.h>
 
-extern const level scalar_level;
-
 #define TAIL(add, width, lanes)                                                                                  \
 	if (i < count) {                                                                                             \
 		uint8_t a[16] = {0}, b[16] = {0}, c[16];                                                                 \
@@ -82,7 +80,7 @@ static int f32_neon(const uint8_t *base, const uint8_t *delta, uint8_t *out, siz
 	return suspicious;
 }
 
-static const level neon_level = {"neon", {f16_neon, bf16_neon, f32_neon}};
+static const level neon_level = {"neon", {f16_neon, bf16_neon, f32_neon}, SCALAR_CONVERSIONS};
 
 const level *const *levels(void) {
 	static const level *const all[] = {&neon_level, &scalar_level, 0};

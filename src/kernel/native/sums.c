@@ -17,45 +17,52 @@ static float read_as_f32(int dtype, const uint8_t *at) {
 	return dtype == F16 ? decode_f16(half) : decode_bf16(half);
 }
 
-static void decode(int dtype, const uint8_t *from, float *to, size_t count) {
-	switch (dtype) {
-	case F16:
-		for (size_t i = 0; i < count; i++) to[i] = read_as_f32(F16, from + 2 * i);
-		break;
-	case BF16:
-		for (size_t i = 0; i < count; i++) to[i] = read_as_f32(BF16, from + 2 * i);
-		break;
-	default: memcpy(to, from, 4 * count);
-	}
+void decode_f16s(const uint8_t *from, float *to, size_t count) {
+	for (size_t i = 0; i < count; i++) to[i] = read_as_f32(F16, from + 2 * i);
 }
-
-static void cast_to(int dtype, float *values, size_t count) {
-	if (dtype == F16)
-		for (size_t i = 0; i < count; i++) values[i] = decode_f16(encode_f16(values[i]));
-	if (dtype == BF16)
-		for (size_t i = 0; i < count; i++) values[i] = decode_bf16(encode_bf16(values[i]));
+void decode_bf16s(const uint8_t *from, float *to, size_t count) {
+	for (size_t i = 0; i < count; i++) to[i] = read_as_f32(BF16, from + 2 * i);
 }
+void decode_f32s(const uint8_t *from, float *to, size_t count) { memcpy(to, from, 4 * count); }
 
-static void encode(int dtype, const float *from, uint8_t *to, size_t count) {
+int encode_f16s(const float *from, uint8_t *to, size_t count) {
 	for (size_t i = 0; i < count; i++) {
-		if (dtype == F32) {
-			float value = canonical_f32(from[i]);
-			memcpy(to + 4 * i, &value, 4);
-		} else {
-			uint16_t half = dtype == F16 ? encode_f16(from[i]) : encode_bf16(from[i]);
-			memcpy(to + 2 * i, &half, 2);
-		}
+		uint16_t half = encode_f16(from[i]);
+		memcpy(to + 2 * i, &half, 2);
 	}
+	return 1;
+}
+int encode_bf16s(const float *from, uint8_t *to, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		uint16_t half = encode_bf16(from[i]);
+		memcpy(to + 2 * i, &half, 2);
+	}
+	return 1;
+}
+int encode_f32s(const float *from, uint8_t *to, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		float value = canonical_f32(from[i]);
+		memcpy(to + 4 * i, &value, 4);
+	}
+	return 1;
+}
+
+// Decodes, and rounds to the type that the convention casts to.
+static void read_operand(const level *fast, int dtype, int cast, const uint8_t *from, float *to, size_t count) {
+	fast->decode[dtype](from, to, count);
+	if (cast == NO_CAST || cast == dtype || cast == F32) return;
+	uint8_t rounded[2 * RUN];
+	fast->encode[cast](to, rounded, count);
+	fast->decode[cast](rounded, to, count);
 }
 
 static inline float flip(float value, uint32_t sign) { return float_of(bits_of(value) ^ (sign & 0x80000000)); }
 
-static void add_mixed(spec what, uint32_t sign, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
+static int add_mixed(
+	const level *fast, spec what, uint32_t sign, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count) {
 	float a[RUN], b[RUN];
-	decode(what.base, base, a, count);
-	decode(what.delta, delta, b, count);
-	cast_to(what.cast, a, count);
-	cast_to(what.cast, b, count);
+	read_operand(fast, what.base, what.cast, base, a, count);
+	read_operand(fast, what.delta, what.cast, delta, b, count);
 	int base_type = what.cast == NO_CAST ? what.base : what.cast;
 	int delta_type = what.cast == NO_CAST ? what.delta : what.cast;
 	// Binary32 has twice the places of a half float and two more, so that rounding the sum of two of one
@@ -65,7 +72,7 @@ static void add_mixed(spec what, uint32_t sign, const uint8_t *base, const uint8
 		for (size_t i = 0; i < count; i++) a[i] = flip(a[i], sign) + b[i];
 	else
 		for (size_t i = 0; i < count; i++) a[i] = add_to_odd(flip(a[i], sign), b[i]);
-	encode(what.out, a, out, count);
+	return fast->encode[what.out](a, out, count);
 }
 
 static void count_run(spec what, const uint8_t *base, const uint8_t *delta, const uint8_t *out, size_t count, counts *total) {
@@ -86,25 +93,20 @@ counts add_arrays(
 		size_t length = count - first < RUN ? count - first : RUN;
 		const uint8_t *a = base + first * width_of(what.base), *b = delta + first * width_of(what.delta);
 		uint8_t *c = out + first * width_of(what.out);
-		int suspicious = 1;
-		if (same) suspicious = fast->add[what.out](a, b, c, length, sign);
-		else add_mixed(what, sign, a, b, c, length);
+		int suspicious = same ? fast->add[what.out](a, b, c, length, sign) : add_mixed(fast, what, sign, a, b, c, length);
 		if (suspicious) count_run(what, a, b, c, length, &total);
 	}
 	return total;
 }
 
 static int add_f16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
-	add_mixed((spec){F16, F16, NO_CAST, F16}, sign, base, delta, out, count);
-	return 1;
+	return add_mixed(&scalar_level, (spec){F16, F16, NO_CAST, F16}, sign, base, delta, out, count);
 }
 static int add_bf16(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
-	add_mixed((spec){BF16, BF16, NO_CAST, BF16}, sign, base, delta, out, count);
-	return 1;
+	return add_mixed(&scalar_level, (spec){BF16, BF16, NO_CAST, BF16}, sign, base, delta, out, count);
 }
 static int add_f32(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
-	add_mixed((spec){F32, F32, NO_CAST, F32}, sign, base, delta, out, count);
-	return 1;
+	return add_mixed(&scalar_level, (spec){F32, F32, NO_CAST, F32}, sign, base, delta, out, count);
 }
 
-const level scalar_level = {"scalar", {add_f16, add_bf16, add_f32}};
+const level scalar_level = {"scalar", {add_f16, add_bf16, add_f32}, SCALAR_CONVERSIONS};

@@ -22,17 +22,37 @@ typedef struct {
 // Returns nonzero where a result may not be finite, so that the caller counts.
 typedef int (*adder)(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign);
 
+// Widens `count` elements to binary32, exactly.
+typedef void (*decoder)(const uint8_t *from, float *to, size_t count);
+
+// Rounds `count` elements. Returns nonzero where a result may not be finite.
+typedef int (*encoder)(const float *from, uint8_t *to, size_t count);
+
 typedef struct {
 	const char *name;
-	adder add[3]; // by dtype
+	// by dtype
+	adder add[3];
+	decoder decode[3];
+	encoder encode[3];
 } level;
+
+extern const level scalar_level;
+
+// What is right on every machine, for levels that have nothing faster.
+void decode_f16s(const uint8_t *from, float *to, size_t count);
+void decode_bf16s(const uint8_t *from, float *to, size_t count);
+void decode_f32s(const uint8_t *from, float *to, size_t count);
+int encode_f16s(const float *from, uint8_t *to, size_t count);
+int encode_bf16s(const float *from, uint8_t *to, size_t count);
+int encode_f32s(const float *from, uint8_t *to, size_t count);
+#define SCALAR_CONVERSIONS {decode_f16s, decode_bf16s, decode_f32s}, {encode_f16s, encode_bf16s, encode_f32s}
 
 // The levels this processor has, the fastest first; ends with the one that every processor has.
 const level *const *levels(void);
 
 size_t width_of(int dtype);
 
-// Adds and counts; `fast` is used where it serves the spec. `sign`: 0, or SIGNS to take the base from the delta.
+// Adds and counts, with the means of a level. `sign`: 0, or SIGNS to take the base from the delta.
 counts add_arrays(
 	const level *fast, spec what, uint32_t sign, const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count);
 

@@ -13,8 +13,6 @@
 #define FOR_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx2,f16c")))
 #endif
 
-extern const level scalar_level;
-
 // What is left after the last whole vector, through a padded copy, so that one path rounds everything.
 #define TAIL(add, width, lanes)                                                                                  \
 	if (i < count) {                                                                                             \
@@ -98,6 +96,67 @@ FOR_AVX2 static int f32_avx2(const uint8_t *base, const uint8_t *delta, uint8_t 
 	return suspicious;
 }
 
+// The last elements, which fill no vector, are left to the scalar code.
+FOR_AVX2 static void decode_f16_avx2(const uint8_t *from, float *to, size_t count) {
+	size_t i = 0;
+	for (; i + 8 <= count; i += 8)
+		_mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(from + 2 * i))));
+	decode_f16s(from + 2 * i, to + i, count - i);
+}
+
+FOR_AVX2 static void decode_bf16_avx2(const uint8_t *from, float *to, size_t count) {
+	size_t i = 0;
+	for (; i + 8 <= count; i += 8) {
+		__m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(from + 2 * i)));
+		_mm256_storeu_ps(to + i, _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16)));
+	}
+	decode_bf16s(from + 2 * i, to + i, count - i);
+}
+
+FOR_AVX2 static int encode_f16_avx2(const float *from, uint8_t *to, size_t count) {
+	const __m128i exponent = _mm_set1_epi16(0x7c00), magnitude = _mm_set1_epi16(0x7fff), nan = _mm_set1_epi16(0x7e00);
+	__m128i seen = _mm_setzero_si128();
+	size_t i = 0;
+	for (; i + 8 <= count; i += 8) {
+		__m128i half = _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT);
+		half = _mm_blendv_epi8(half, nan, _mm_cmpgt_epi16(_mm_and_si128(half, magnitude), exponent));
+		seen = _mm_or_si128(seen, _mm_cmpeq_epi16(_mm_and_si128(half, exponent), exponent));
+		_mm_storeu_si128((__m128i *)(to + 2 * i), half);
+	}
+	int rest = i < count && encode_f16s(from + i, to + 2 * i, count - i);
+	return rest || !_mm_testz_si128(seen, seen);
+}
+
+FOR_AVX2 static int encode_bf16_avx2(const float *from, uint8_t *to, size_t count) {
+	const __m256i exponent = _mm256_set1_epi32(0x7f800000);
+	__m256i seen = _mm256_setzero_si256();
+	size_t i = 0;
+	for (; i + 8 <= count; i += 8) {
+		__m256i bits = round_bf16_avx2(_mm256_loadu_ps(from + i));
+		seen = _mm256_or_si256(seen, _mm256_cmpeq_epi32(_mm256_and_si256(bits, exponent), exponent));
+		__m256i packed = _mm256_packus_epi32(_mm256_srli_epi32(bits, 16), _mm256_setzero_si256());
+		packed = _mm256_permute4x64_epi64(packed, 0x08);
+		_mm_storeu_si128((__m128i *)(to + 2 * i), _mm256_castsi256_si128(packed));
+	}
+	int rest = i < count && encode_bf16s(from + i, to + 2 * i, count - i);
+	return rest || !_mm256_testz_si256(seen, seen);
+}
+
+FOR_AVX2 static int encode_f32_avx2(const float *from, uint8_t *to, size_t count) {
+	const __m256i exponent = _mm256_set1_epi32(0x7f800000);
+	const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+	__m256i seen = _mm256_setzero_si256();
+	size_t i = 0;
+	for (; i + 8 <= count; i += 8) {
+		__m256 value = _mm256_loadu_ps(from + i);
+		value = _mm256_blendv_ps(value, nan, _mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+		seen = _mm256_or_si256(seen, _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_castps_si256(value), exponent), exponent));
+		_mm256_storeu_ps((float *)(to + 4 * i), value);
+	}
+	int rest = i < count && encode_f32s(from + i, to + 4 * i, count - i);
+	return rest || !_mm256_testz_si256(seen, seen);
+}
+
 FOR_AVX512 static int f16_avx512(const uint8_t *base, const uint8_t *delta, uint8_t *out, size_t count, uint32_t sign) {
 	const __m256i flip = _mm256_set1_epi32((int)sign);
 	const __m512i exponent = _mm512_set1_epi16(0x7c00), magnitude = _mm512_set1_epi16(0x7fff);
@@ -165,9 +224,11 @@ static bool has(const char *feature) {
 	(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
 #endif
 
-static const level avx2_level = {"avx2", {f16_avx2, bf16_avx2, f32_avx2}};
-// Sums of binary32 are bound by memory either way.
-static const level avx512_level = {"avx512", {f16_avx512, bf16_avx512, f32_avx2}};
+#define CONVERSIONS                                                                                              \
+	{decode_f16_avx2, decode_bf16_avx2, decode_f32s}, { encode_f16_avx2, encode_bf16_avx2, encode_f32_avx2 }
+static const level avx2_level = {"avx2", {f16_avx2, bf16_avx2, f32_avx2}, CONVERSIONS};
+// Sums of binary32 and conversions are bound by memory either way.
+static const level avx512_level = {"avx512", {f16_avx512, bf16_avx512, f32_avx2}, CONVERSIONS};
 
 const level *const *levels(void) {
 	static const level *const all[] = {&avx512_level, &avx2_level, &scalar_level, 0};
