@@ -80,7 +80,67 @@ static int f32_neon(const uint8_t *base, const uint8_t *delta, uint8_t *out, siz
 	return suspicious;
 }
 
-static const level neon_level = {"neon", {f16_neon, bf16_neon, f32_neon}, SCALAR_CONVERSIONS};
+// The last elements, which fill no vector, are left to the scalar code.
+static void decode_f16_neon(const uint8_t *from, float *to, size_t count) {
+	size_t i = 0;
+	for (; i + 4 <= count; i += 4) vst1q_f32(to + i, vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from + 2 * i))));
+	decode_f16s(from + 2 * i, to + i, count - i);
+}
+
+static void decode_bf16_neon(const uint8_t *from, float *to, size_t count) {
+	size_t i = 0;
+	for (; i + 4 <= count; i += 4)
+		vst1q_f32(to + i, vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(from + 2 * i)), 16)));
+	decode_bf16s(from + 2 * i, to + i, count - i);
+}
+
+static int encode_f16_neon(const float *from, uint8_t *to, size_t count) {
+	const uint16x4_t exponent = vdup_n_u16(0x7c00), magnitude = vdup_n_u16(0x7fff);
+	uint16x4_t seen = vdup_n_u16(0);
+	size_t i = 0;
+	for (; i + 4 <= count; i += 4) {
+		uint16x4_t half = vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(from + i)));
+		half = vbsl_u16(vcgt_u16(vand_u16(half, magnitude), exponent), vdup_n_u16(0x7e00), half);
+		seen = vorr_u16(seen, vceq_u16(vand_u16(half, exponent), exponent));
+		vst1_u8(to + 2 * i, vreinterpret_u8_u16(half));
+	}
+	int rest = i < count && encode_f16s(from + i, to + 2 * i, count - i);
+	return rest || vmaxv_u16(seen) != 0;
+}
+
+static int encode_bf16_neon(const float *from, uint8_t *to, size_t count) {
+	const uint16x4_t exponent = vdup_n_u16(0x7f80);
+	uint16x4_t seen = vdup_n_u16(0);
+	size_t i = 0;
+	for (; i + 4 <= count; i += 4) {
+		uint16x4_t half = vshrn_n_u32(round_bf16(vld1q_f32(from + i)), 16);
+		seen = vorr_u16(seen, vceq_u16(vand_u16(half, exponent), exponent));
+		vst1_u8(to + 2 * i, vreinterpret_u8_u16(half));
+	}
+	int rest = i < count && encode_bf16s(from + i, to + 2 * i, count - i);
+	return rest || vmaxv_u16(seen) != 0;
+}
+
+static int encode_f32_neon(const float *from, uint8_t *to, size_t count) {
+	const uint32x4_t exponent = vdupq_n_u32(0x7f800000);
+	uint32x4_t seen = vdupq_n_u32(0);
+	size_t i = 0;
+	for (; i + 4 <= count; i += 4) {
+		float32x4_t value = vld1q_f32(from + i);
+		uint32x4_t bits = vbslq_u32(vceqq_f32(value, value), vreinterpretq_u32_f32(value), vdupq_n_u32(0x7fc00000));
+		seen = vorrq_u32(seen, vceqq_u32(vandq_u32(bits, exponent), exponent));
+		vst1q_u8(to + 4 * i, vreinterpretq_u8_u32(bits));
+	}
+	int rest = i < count && encode_f32s(from + i, to + 4 * i, count - i);
+	return rest || vmaxvq_u32(seen) != 0;
+}
+
+static const level neon_level = {
+	"neon",
+	{f16_neon, bf16_neon, f32_neon},
+	{decode_f16_neon, decode_bf16_neon, decode_f32s},
+	{encode_f16_neon, encode_bf16_neon, encode_f32_neon},
+};
 
 const level *const *levels(void) {
 	static const level *const all[] = {&neon_level, &scalar_level, 0};
