@@ -19,6 +19,8 @@ const IO_SLICES = Math.max(4, Math.ceil(IO_THREADS / 2));
 const LEAST_SLOT_BYTES = 2 ** 19;
 /** The rest is for what grows beside the slots: heaps of the threads, messages, what is written last. */
 const USED_SHARE = 1 / 2;
+/** Of that, where files are fetched meanwhile: up to 64 MB that came and went lie about before they are collected. */
+const SHARE_BESIDE_FETCHING = 1 / 2;
 /** More has not helped any disk that was measured: in one slot, and in all. */
 const MAX_SLOT_BYTES = 24 * 2 ** 20;
 const MAX_USED_BYTES = 128 * 2 ** 20;
@@ -30,8 +32,11 @@ export class Engine {
 	readonly slots: Slots;
 	private digests = 0;
 
-	/** @param byteLength  of all that will be read and written */
-	constructor(options: EngineOptions, byteLength: number) {
+	/**
+	 * @param byteLength  of all that will be read and written
+	 * @param isFetching  whether files come from a network meanwhile
+	 */
+	constructor(options: EngineOptions, byteLength: number, isFetching = false) {
 		this.options = options;
 		const threads =
 			options.threads ??
@@ -42,7 +47,8 @@ export class Engine {
 			Math.max(threads, 1) + IO_SLICES,
 			Math.floor(options.memory / LEAST_SLOT_BYTES),
 		);
-		const used = Math.min(options.memory * USED_SHARE, MAX_USED_BYTES);
+		const most = Math.min(options.memory * USED_SHARE, MAX_USED_BYTES);
+		const used = isFetching ? most * SHARE_BESIDE_FETCHING : most;
 		const share = Math.floor(used / count / 2 ** 16) * 2 ** 16;
 		const useful = Math.max(byteLength, LEAST_SLOT_BYTES);
 		this.slots = new Slots(count, Math.min(share, MAX_SLOT_BYTES, useful));

@@ -78,7 +78,8 @@ export async function publishPlan(
 	const { locations, diskNeeds: others } = opened;
 	await preflight(out, locations, { byteLength, overwrite, others });
 	const place = { out, files: LOCAL_FILES, self: await thisProcess() };
-	const engine = new Engine(engineOptions, byteLength * 3);
+	const isFetching = opened.sources.flat().some(({ ready }) => ready);
+	const engine = new Engine(engineOptions, byteLength * 3, isFetching);
 	try {
 		const report = await makeOutput(plan, opened, place, engine, options);
 		await engine.close();
