@@ -103,6 +103,20 @@ describe("case 172: no way to the server", () => {
 			`the server's name is not known (${code}) (tried 6 times)`,
 		);
 	});
+
+	// Linux says so of every address that TCP cannot reach in principle, as that of all machines.
+	test.skipIf(process.platform !== "linux")(
+		"its address: unreachable",
+		async () => {
+			const outcome = await resolveAt("http://hub.example", {
+				lookup: nameOf("255.255.255.255"),
+			});
+			expect(outcome).toBeInstanceOf(NetworkError);
+			expect(outcome.message).toContain(
+				"the connection failed (ENETUNREACH) (tried 6 times)",
+			);
+		},
+	);
 });
 
 test("case 174: a connection that is never made", async () => {
