@@ -57,13 +57,21 @@ export function checkLengths(
 	delta: Uint8Array,
 	out: Uint8Array,
 ): void {
-	const count = out.length / elementByteLength(spec.out);
-	for (const [operand, bytes] of Object.entries({ base, delta, out })) {
-		const dtype = spec[operand as "base" | "delta" | "out"];
-		const expected = Math.floor(count) * elementByteLength(dtype);
-		if (bytes.length !== expected)
-			throw new RangeError(
-				`${operand} holds ${bytes.length} bytes, expected ${expected} of ${dtype}`,
-			);
-	}
+	const count = Math.floor(out.length / elementByteLength(spec.out));
+	checkLength("base", base, spec.base, count);
+	checkLength("delta", delta, spec.delta, count);
+	checkLength("out", out, spec.out, count);
+}
+
+function checkLength(
+	operand: string,
+	bytes: Uint8Array,
+	dtype: FloatDtype,
+	count: number,
+): void {
+	const expected = count * elementByteLength(dtype);
+	if (bytes.length !== expected)
+		throw new RangeError(
+			`${operand} holds ${bytes.length} bytes, expected ${expected} of ${dtype}`,
+		);
 }
