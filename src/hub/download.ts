@@ -1,10 +1,12 @@
-import { mkdir, open, statfs } from "node:fs/promises";
+import { mkdir, statfs } from "node:fs/promises";
 import {
 	InterruptedError,
 	LocalIoError,
 	throwIfAborted,
 	VerificationError,
 } from "../errors.ts";
+import { LOCAL_FILES } from "../io/file-system.ts";
+import { syncFolder } from "../io/folders.ts";
 import { toLocalIoError } from "../io/system-error.ts";
 import { RepositoryCache } from "./cache.ts";
 import { PartialBlob } from "./partial.ts";
@@ -144,7 +146,8 @@ async function storeBlob(
 	} finally {
 		await partial.close();
 	}
-	await syncFolder(cache.blobs);
+	// What fails costs a second fetch at worst, and only after a loss of power.
+	await syncFolder(LOCAL_FILES, cache.blobs).catch(() => {});
 }
 
 /** Make the folders of what is missing. @throws {LocalIoError} where it will not fit */
@@ -233,11 +236,4 @@ async function eachAtOnce<T>(
 	const [first] = failures;
 	const cause = failures.find((error) => !(error instanceof InterruptedError));
 	if (failures.length > 0) throw cause ?? first;
-}
-
-/** Make a folder's entries durable, where the file system can. */
-async function syncFolder(folder: string): Promise<void> {
-	const handle = await open(folder, "r").catch(() => null);
-	await handle?.sync().catch(() => {});
-	await handle?.close();
 }

@@ -31,6 +31,7 @@ import {
 	fetchRepository,
 } from "../../src/hub/fetch-repository.ts";
 import { PartialBlob } from "../../src/hub/partial.ts";
+import { LOCAL_FILES } from "../../src/io/file-system.ts";
 import { scratchFolder } from "../end-to-end/run.ts";
 import type { LocalHub, LocalHubOptions } from "./local-hub.ts";
 import { IMPATIENT, MODEL, openHub, someBytes } from "./open-hub.ts";
@@ -220,6 +221,15 @@ describe("the cache", () => {
 		await writeFile(path.join(cacheDir, "models--org--model"), "in the way");
 		await expect(bring()).rejects.toMatchObject({ code: "ERR_LOCAL_IO" });
 		await chmod(cacheDir, 0o700);
+	});
+
+	test("whose folder cannot be flushed is used all the same: it can be filled again", async () => {
+		const { blobs, bring } = await open();
+		const sync = vi.spyOn(LOCAL_FILES, "syncFolder");
+		onTestFinished(() => sync.mockRestore());
+		sync.mockRejectedValue(Object.assign(new Error("EIO"), { code: "EIO" }));
+		await expectWeights((await bring()).folder);
+		expect(sync).toHaveBeenCalledWith(blobs);
 	});
 });
 
