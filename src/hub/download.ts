@@ -1,10 +1,10 @@
-import { mkdir, statfs } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import {
 	InterruptedError,
-	LocalIoError,
 	throwIfAborted,
 	VerificationError,
 } from "../errors.ts";
+import { checkSpace, type DiskNeed } from "../io/disk-space.ts";
 import { LOCAL_FILES } from "../io/file-system.ts";
 import { syncFolder } from "../io/folders.ts";
 import { toLocalIoError } from "../io/system-error.ts";
@@ -155,7 +155,6 @@ async function makeRoom(
 	settings: HubSettings,
 	missing: readonly RemoteFile[],
 ): Promise<void> {
-	const { cacheDir } = settings;
 	const wanted = new Map<string, number>();
 	for (const file of missing) {
 		const cache = cacheOf(settings, file);
@@ -168,16 +167,13 @@ async function makeRoom(
 	}
 	if (missing.length === 0) return;
 	const needed = [...wanted.values()].reduce((sum, bytes) => sum + bytes, 0);
-	const space = await statfs(cacheDir).catch(() => null);
-	const free = space === null ? Infinity : space.bavail * space.bsize;
-	if (needed > free)
-		throw new LocalIoError({
-			where: cacheDir,
-			what: "not enough space for what is to be fetched",
-			expected: `${needed} free bytes`,
-			found: `${free}`,
-			remedy: `Free ${needed - free} bytes, or name another cache with --cache-dir`,
-		});
+	await checkSpace([spaceToFetch(settings.cacheDir, needed)]);
+}
+
+/** The room that a cache must have for files that come. */
+export function spaceToFetch(folder: string, byteLength: number): DiskNeed {
+	const what = "what is to be fetched";
+	return { what, folder, flag: "--cache-dir", byteLength };
 }
 
 /** What of each file is there, or has passed, and of all. */

@@ -312,6 +312,7 @@ describe("a full disk", () => {
 		});
 		const error = await bring().catch((e) => e);
 		expect(error).toMatchObject({ code: "ERR_LOCAL_IO" });
+		expect(error.message).toMatch(/name another disk with --cache-dir$/);
 		const [, expected, found, missing] =
 			/expected (\d+) free bytes, found (\d+)\. Free (\d+) bytes/.exec(
 				error.message,
