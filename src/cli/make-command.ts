@@ -62,8 +62,10 @@ export async function makeCommand(
 	signal: AbortSignal,
 ): Promise<number> {
 	const { baseRevision, targetRevision } = options;
-	const base = atRevision(options.base, baseRevision, "--base-revision");
-	const target = atRevision(
+	const base = await atRevision(
+		...([options.base, baseRevision, "--base-revision"] as const),
+	);
+	const target = await atRevision(
 		...([options.target, targetRevision, "--target-revision"] as const),
 	);
 	const bars = new Bars(terminal);

@@ -22,7 +22,7 @@ export async function mergeCommand(
 	const progress = openProgress(terminal, bars);
 	const fetching = openFetchProgress(terminal, bars);
 	const started = performance.now();
-	const { base, delta } = atRevisions(options);
+	const { base, delta } = await atRevisions(options);
 	const { out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
