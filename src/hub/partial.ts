@@ -10,6 +10,7 @@ import {
 import { hostname } from "node:os";
 import path from "node:path";
 import { throwIfAborted } from "../errors.ts";
+import { isRunning } from "../io/owner.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
 
 const PIECE_BYTES = 2 ** 20;
@@ -191,15 +192,6 @@ async function leftOf(folder: string, oid: string): Promise<string[]> {
 	return (await readdir(folder)).filter((name) => {
 		const [, of, host, pid] = PARTIAL.exec(name) ?? [];
 		if (of !== oid || host !== HOST) return false;
-		return Number(pid) === process.pid || !isAlive(Number(pid));
+		return Number(pid) === process.pid || !isRunning(Number(pid));
 	});
-}
-
-function isAlive(pid: number): boolean {
-	try {
-		process.kill(pid, 0);
-		return true;
-	} catch (error) {
-		return systemErrorCode(error) !== "ESRCH";
-	}
 }
