@@ -12,7 +12,7 @@ import {
 import { listIfThere, removeTree, syncFolder } from "../io/folders.ts";
 import { lookAtOutput, outputExists, stagingPath } from "../io/output-place.ts";
 import { Staging } from "../io/staging.ts";
-import { toLocalIoError } from "../io/system-error.ts";
+import { failing } from "../io/system-error.ts";
 import type { Place } from "../io/take-over.ts";
 import type { Engine } from "./engine.ts";
 import type { Ground } from "./ground.ts";
@@ -172,9 +172,9 @@ class StagedRun {
 		const { out, files } = this.place;
 		if ((await listIfThere(files, this.old)) === null) return;
 		if ((await lookAtOutput(files, out)) !== "nothing") return;
-		await files.rename(this.old, path.resolve(out)).catch((error) => {
-			throw toLocalIoError(error, this.old, "putting back");
-		});
+		await files
+			.rename(this.old, path.resolve(out))
+			.catch(failing(this.old, "putting back"));
 		await syncFolder(files, path.dirname(this.old));
 	}
 

@@ -7,7 +7,7 @@ import {
 import { checkSpace, type DiskNeed } from "../io/disk-space.ts";
 import { LOCAL_FILES } from "../io/file-system.ts";
 import { syncFolder } from "../io/folders.ts";
-import { toLocalIoError } from "../io/system-error.ts";
+import { failing } from "../io/system-error.ts";
 import { RepositoryCache } from "./cache.ts";
 import { PartialBlob } from "./partial.ts";
 import { readRange } from "./read-range.ts";
@@ -158,9 +158,9 @@ async function makeRoom(
 	const wanted = new Map<string, number>();
 	for (const file of missing) {
 		const cache = cacheOf(settings, file);
-		await mkdir(cache.blobs, { recursive: true }).catch((error) => {
-			throw toLocalIoError(error, cache.blobs, "creating");
-		});
+		await mkdir(cache.blobs, { recursive: true }).catch(
+			failing(cache.blobs, "creating"),
+		);
 		if (await cache.holdsBlob(file)) continue;
 		const begun = await PartialBlob.bytesLeft(cache.blobs, file.oid);
 		wanted.set(cache.blob(file.oid), Math.max(0, file.byteLength - begun));

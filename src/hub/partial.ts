@@ -11,7 +11,11 @@ import { hostname } from "node:os";
 import path from "node:path";
 import { throwIfAborted } from "../errors.ts";
 import { isRunning } from "../io/owner.ts";
-import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
+import {
+	failing,
+	systemErrorCode,
+	toLocalIoError,
+} from "../io/system-error.ts";
 
 const PIECE_BYTES = 2 ** 20;
 
@@ -97,9 +101,7 @@ export class PartialBlob {
 		for (let done = 0; done < bytes.length; ) {
 			const { bytesWritten } = await this.handle
 				.write(bytes, done, bytes.length - done, this.byteLength + done)
-				.catch((error) => {
-					throw toLocalIoError(error, this.file, "writing");
-				});
+				.catch(failing(this.file, "writing"));
 			done += bytesWritten;
 		}
 	}
@@ -112,9 +114,7 @@ export class PartialBlob {
 
 	/** Forget all that was written. */
 	async restart(): Promise<void> {
-		await this.handle.truncate(0).catch((error) => {
-			throw toLocalIoError(error, this.file, "emptying");
-		});
+		await this.handle.truncate(0).catch(failing(this.file, "emptying"));
 		this.byteLength = 0;
 		this.hash = hashOf(this.identity);
 	}
