@@ -187,7 +187,8 @@ class StagedRun {
 		let reused = NOTHING_REUSED;
 		if (claims === null) {
 			await staging.begin();
-			const note = await staging.writeNote("plan.json", Buffer.from(planText));
+			const text = Buffer.from(planText);
+			const note = await staging.notes.write("plan.json", text);
 			await note.close();
 		} else {
 			this.foundBytes = coveredBytes(claims);
@@ -212,9 +213,9 @@ class StagedRun {
 	private async findClaims(planText: string): Promise<Claim[] | null> {
 		const { staging } = this;
 		if (!staging.hasMerged || this.options.resume === false) return null;
-		const note = await staging.readNote("plan.json");
+		const note = await staging.notes.read("plan.json");
 		if (note === null) return null;
-		const journal = (await staging.readNote("journal")) ?? new Uint8Array();
+		const journal = (await staging.notes.read("journal")) ?? new Uint8Array();
 		const found = Buffer.from(note).toString("utf8");
 		const { claims } = parseJournal(journal, found);
 		if (claims.length === 0) return null;
