@@ -1,8 +1,5 @@
-import { neededFiles, SOUGHT_FILES } from "./checkpoint/needed-files.ts";
-import {
-	type FetchedRepository,
-	fetchRepository,
-} from "./hub/fetch-repository.ts";
+import { fetchModel } from "./fetch.ts";
+import type { FetchedRepository } from "./hub/fetch-repository.ts";
 import { repositoryAt } from "./hub/repository.ts";
 import type { FetchChoices } from "./locate.ts";
 
@@ -17,22 +14,19 @@ export interface Brought {
  * Bring inputs here: paths are what they are, repositories of the Hub (`org/name[@revision]`) are fetched into its
  * cache. A path that exists is never taken for a repository.
  *
- * @param choose  of all paths in a repository, those to fetch
+ * @param choose  of all paths in a repository, those to fetch; default: those of a model
  */
 export async function bringInputs(
 	locations: readonly string[],
 	{ hub, onFetch: onProgress, signal }: FetchChoices,
-	choose: (paths: readonly string[]) => readonly string[] = neededFiles,
+	choose?: (paths: readonly string[]) => readonly string[],
 ): Promise<Brought[]> {
 	const brought: Brought[] = [];
 	for (const location of locations) {
 		const origin =
 			(await repositoryAt(location)) === null
 				? null
-				: await fetchRepository(location, {
-						...{ ...hub, choose, onProgress, signal },
-						sought: SOUGHT_FILES,
-					});
+				: await fetchModel(location, { ...hub, onProgress, signal }, choose);
 		brought.push({ path: origin?.folder ?? location, origin });
 	}
 	return brought;

@@ -1,16 +1,13 @@
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import { readSideJson } from "./checkpoint/side-files.ts";
 import { type Doubt, settleDoubts } from "./delta/doubt.ts";
 import { judgeConfigs, type ModelConfig } from "./delta/judge-configs.ts";
 import { judgeKnownFiles, judgeOrigin } from "./delta/judge-known.ts";
 import { judgeLayouts } from "./delta/judge-layout.ts";
 import type { KnownFile } from "./delta/known-release.ts";
 import { isPlainlyDelta, judgeLikelihood } from "./delta/likelihood.ts";
-import { parseLooseJson } from "./format/loose-json.ts";
 import { contentsOf, recogniseShards } from "./recognise.ts";
 import { sampleCheckpoints } from "./sample.ts";
-
-/** A config longer than this is none. */
-const MAX_CONFIG_BYTES = 2 ** 24;
 
 export interface CheckOptions {
 	/** warn of what would be refused */
@@ -85,18 +82,8 @@ async function judgePaths(
 		: [];
 }
 
-/** What config.json holds; null where there is none, or none that can be read as JSON. */
 async function readConfig(checkpoint: Checkpoint): Promise<ModelConfig> {
-	const fileName = "config.json";
-	if (!checkpoint.sideFiles.some((file) => file.fileName === fileName))
-		return null;
-	const source = await checkpoint.openSideFile(fileName);
-	try {
-		if (source.byteLength > MAX_CONFIG_BYTES) return null;
-		const bytes = new Uint8Array(source.byteLength);
-		await source.read(0, bytes);
-		return parseLooseJson(bytes);
-	} finally {
-		await source.close();
-	}
+	const name = "config.json";
+	const open = () => checkpoint.openSideFile(name);
+	return readSideJson(name, checkpoint.sideFiles, open);
 }

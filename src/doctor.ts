@@ -1,8 +1,9 @@
 import { constants } from "node:fs";
-import { mkdtemp, open, rm, statfs } from "node:fs/promises";
+import { mkdtemp, open, rm } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
 import path from "node:path";
 import { isLocalDisk, OpenFile } from "./io/direct-io.ts";
+import { freeBytesOf } from "./io/disk-space.ts";
 import { KERNEL_NAMES, type KernelName } from "./kernel/kernel.ts";
 import { openNativeKernel } from "./kernel/native.ts";
 import { chooseKernel, whyNot } from "./kernel/select.ts";
@@ -75,10 +76,9 @@ function settingOf(name: string): string | null {
 }
 
 async function lookAtFolder(purpose: string, folder: string) {
-	const space = await statfs(folder).catch(() => null);
 	return {
 		...{ purpose, path: folder },
-		freeBytes: space && space.bavail * space.bsize,
+		freeBytes: await freeBytesOf(folder).catch(() => null),
 		directIo: await canBypassCache(folder).catch(() => null),
 	};
 }

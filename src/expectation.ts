@@ -125,11 +125,6 @@ function expectationOfSums(
 	file: string,
 	algorithm: ChecksumAlgorithm,
 ): Expectation {
-	const text = Buffer.from(bytes).toString("utf8");
-	const parsed = parseChecksumFile(text, file, algorithm);
-	const problems = parsed.malformedLines.map(
-		(line) => `${path.basename(file)}, line ${line}: not a checksum`,
-	);
 	const { title } = CHECKSUM_ALGORITHMS[algorithm];
 	const warnings =
 		algorithm === "md5"
@@ -137,11 +132,31 @@ function expectationOfSums(
 					`${file}: ${title} shows damage, not forgery: other bytes with the same checksum can be made`,
 				]
 			: [];
-	const entries = parsed.entries.map(({ name, checksum }) => ({
-		name: path.posix.normalize(name),
-		checksum,
-	}));
-	return nonEmpty({ from: file, algorithm, entries, problems, warnings });
+	const sums = parseSums(bytes, file, algorithm);
+	return nonEmpty({ ...sums, from: file, algorithm, warnings });
+}
+
+/**
+ * The checksums that a file lists, by plain names, and what is wrong with the list.
+ *
+ * @throws {FormatError} where it is unsafe, or of another algorithm
+ */
+export function parseSums(
+	bytes: Uint8Array,
+	file: string,
+	algorithm: ChecksumAlgorithm = "sha256",
+): Pick<Expectation, "entries" | "problems"> {
+	const text = Buffer.from(bytes).toString("utf8");
+	const parsed = parseChecksumFile(text, file, algorithm);
+	return {
+		entries: parsed.entries.map(({ name, checksum }) => ({
+			name: path.posix.normalize(name),
+			checksum,
+		})),
+		problems: parsed.malformedLines.map(
+			(line) => `${path.basename(file)}, line ${line}: not a checksum`,
+		),
+	};
 }
 
 function nonEmpty(expectation: Expectation): Expectation {
@@ -153,9 +168,16 @@ function nonEmpty(expectation: Expectation): Expectation {
 	});
 }
 
-async function readList(file: string): Promise<Uint8Array> {
+/**
+ * All bytes of a list that lies anywhere.
+ *
+ * @throws {UsageError} where there is no such file
+ * @throws {FormatError} where it is no regular file, or too long
+ */
+export async function readList(file: string): Promise<Uint8Array> {
 	return readWhole(file, MAX_LIST_BYTES).catch((error) => {
-		if (systemErrorCode(error.cause) !== "ENOENT") throw error;
+		const code = systemErrorCode(error.cause) ?? "";
+		if (!["ENOENT", "ENOTDIR", "ENAMETOOLONG"].includes(code)) throw error;
 		throw new UsageError({
 			where: file,
 			what: "no such file",
@@ -190,8 +212,7 @@ export async function findContradictions(
 			said =
 				name === MANIFEST_FILE_NAME
 					? parseManifestOutputs(bytes, file)
-					: parseChecksumFile(Buffer.from(bytes).toString("utf8"), file)
-							.entries;
+					: parseSums(bytes, file).entries;
 		} catch (error) {
 			if (!(error instanceof FormatError) || error instanceof NewerManifest)
 				throw error;
@@ -199,7 +220,7 @@ export async function findContradictions(
 			continue;
 		}
 		for (const entry of said)
-			if (byName.get(path.posix.normalize(entry.name)) !== entry.checksum)
+			if (byName.get(entry.name) !== entry.checksum)
 				problems.push(
 					`${name} says otherwise of ${entry.name} than ${expected.from}`,
 				);

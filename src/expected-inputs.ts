@@ -1,10 +1,13 @@
-import { readFile } from "node:fs/promises";
 import type { Side } from "./delta/convention.ts";
 import type { PlanInput } from "./delta/plan.ts";
 import type { ReadFile } from "./engine/manifest.ts";
-import { FormatError, UsageError, VerificationError } from "./errors.ts";
-import { parseChecksumFile } from "./format/checksum-file.ts";
-import { systemErrorCode, toLocalIoError } from "./io/system-error.ts";
+import {
+	FormatError,
+	LocalIoError,
+	UsageError,
+	VerificationError,
+} from "./errors.ts";
+import { parseSums, readList } from "./expectation.ts";
 
 /** What the inputs must be: for each side the SHA-256 of its one weight file, or a checksum file that lists all. */
 export interface ExpectedInputs {
@@ -106,24 +109,21 @@ export class InputChecker {
 
 async function readExpected(side: Side, text: string): Promise<Expected> {
 	if (/^[0-9a-f]{64}$/i.test(text)) return text.toLowerCase();
-	const listing = await readFile(text, "utf8").catch((error) => {
-		const code = systemErrorCode(error) ?? "";
-		if (!["ENOENT", "EISDIR", "ENOTDIR", "ENAMETOOLONG"].includes(code))
-			throw toLocalIoError(error, text, "opening");
+	const bytes = await readList(text).catch((error) => {
+		if (error instanceof LocalIoError) throw error;
 		throw new UsageError({
 			where: FLAGS[side],
 			what: `${JSON.stringify(text)} is neither a checksum nor a file of them`,
 			expected: "64 hexadecimal digits, or a file such as SHA256SUMS",
 		});
 	});
-	const { entries, malformedLines } = parseChecksumFile(listing, text);
-	if (malformedLines.length > 0)
+	const { entries, problems } = parseSums(bytes, text);
+	const [problem] = problems;
+	if (problem !== undefined)
 		throw new FormatError({
-			where: `${text}, line ${malformedLines[0]}`,
-			what: "not a checksum",
-			remedy: "Get the checksum file again",
+			where: text,
+			what: `a list that cannot be trusted: ${problem}`,
+			remedy: "Get the file again",
 		});
-	return new Map(
-		entries.map(({ name, checksum }) => [name.replace(/^\.\//, ""), checksum]),
-	);
+	return new Map(entries.map(({ name, checksum }) => [name, checksum]));
 }

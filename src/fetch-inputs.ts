@@ -4,15 +4,16 @@ import {
 	SOUGHT_FILES,
 } from "./checkpoint/needed-files.ts";
 import { filesOf, type MergePlan } from "./delta/plan.ts";
-import type { DiskNeed } from "./engine/preflight.ts";
 import { SpoiltOnItsWay } from "./errors.ts";
 import {
 	type DownloadOptions,
 	downloadFiles,
 	FetchTally,
+	spaceToFetch,
 } from "./hub/download.ts";
 import type { HubRepository } from "./hub/hub-repository.ts";
 import type { RemoteFile } from "./hub/repository.ts";
+import type { DiskNeed } from "./io/disk-space.ts";
 import type { FileSource } from "./io/file-source.ts";
 import type { FetchChoices, Located } from "./locate.ts";
 
@@ -87,15 +88,10 @@ export class WantedFiles {
 	}
 
 	async diskNeeds(): Promise<DiskNeed[]> {
-		const { cacheDir: folder, byteLength, passingBytes } = await this.needs();
-		return folder === null
+		const { cacheDir, byteLength, passingBytes } = await this.needs();
+		return cacheDir === null
 			? []
-			: [
-					{
-						...{ what: "what is to be fetched", folder },
-						byteLength: byteLength - passingBytes,
-					},
-				];
+			: [spaceToFetch(cacheDir, byteLength - passingBytes)];
 	}
 
 	/**

@@ -6,11 +6,14 @@ import {
 } from "./hub/fetch-repository.ts";
 import type { HubOptions } from "./hub/settings.ts";
 
-export interface FetchOptions extends HubOptions {
-	/** `org/name` or `org/name@revision` */
-	repo: string;
+interface FetchModelOptions extends HubOptions {
 	signal?: AbortSignal | undefined;
 	onProgress?: ((progress: DownloadProgress) => void) | undefined;
+}
+
+export interface FetchOptions extends FetchModelOptions {
+	/** `org/name` or `org/name@revision` */
+	repo: string;
 }
 
 /**
@@ -23,9 +26,14 @@ export async function fetch({
 	repo,
 	...options
 }: FetchOptions): Promise<FetchedRepository> {
-	return fetchRepository(repo, {
-		...options,
-		choose: neededFiles,
-		sought: SOUGHT_FILES,
-	});
+	return fetchModel(repo, options);
+}
+
+/** The same. @param choose  of all paths in the repository, those to fetch */
+export async function fetchModel(
+	repo: string,
+	options: FetchModelOptions,
+	choose: (paths: readonly string[]) => readonly string[] = neededFiles,
+): Promise<FetchedRepository> {
+	return fetchRepository(repo, { ...options, choose, sought: SOUGHT_FILES });
 }

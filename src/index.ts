@@ -60,6 +60,7 @@ export type {
 } from "./hub/cache-contents.ts";
 export type { DownloadProgress } from "./hub/download.ts";
 export type { FetchedFile, FetchedRepository } from "./hub/fetch-repository.ts";
+export { type Repository, repositoryAt } from "./hub/repository.ts";
 export type { HubOptions } from "./hub/settings.ts";
 export { type InspectOptions, type InspectReport, inspect } from "./inspect.ts";
 export { DIRECT_IO, type DirectIo } from "./io/direct-io.ts";

@@ -41,6 +41,7 @@ test("the public API is what it was", () => {
 		"merge",
 		"plan",
 		"printable",
+		"repositoryAt",
 		"sumsOf",
 		"toldName",
 		"verify",

@@ -8,6 +8,7 @@ import {
 } from "../format/shard-index.ts";
 import { sortShardNames } from "../format/shard-name.ts";
 import { parseRecognising } from "../format/signature.ts";
+import { readAll } from "../io/read-whole.ts";
 import type { ModelFolder, ModelPlace } from "./model-folder.ts";
 
 /** The formats that can be read, the preferred one first: how their files are named in a model's folder. */
@@ -110,15 +111,7 @@ async function readIndex(
 	const source = await files.open(indexName);
 	const { path: file } = source;
 	try {
-		if (source.byteLength > MAX_INDEX_BYTES)
-			throw new FormatError({
-				where: file,
-				what: "the index is too long",
-				expected: `at most ${MAX_INDEX_BYTES} bytes`,
-				found: `${source.byteLength}`,
-			});
-		const bytes = new Uint8Array(source.byteLength);
-		await source.read(0, bytes);
+		const bytes = await readAll(source, MAX_INDEX_BYTES, "index");
 		const index = parseRecognising(bytes, file, "a shard index", () =>
 			parseShardIndex(bytes, file),
 		);

@@ -1,6 +1,6 @@
 import { readdir } from "node:fs/promises";
 import path from "node:path";
-import { toLocalIoError } from "../io/system-error.ts";
+import { failing } from "../io/system-error.ts";
 
 /**
  * Everything in a folder and in its sub-folders that is no folder, or an empty one: names relative to it,
@@ -14,9 +14,7 @@ export async function listFiles(folder: string): Promise<string[]> {
 	for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
 		const inside = path.join(folder, at);
 		const entries = await readdir(inside, { withFileTypes: true }).catch(
-			(error) => {
-				throw toLocalIoError(error, inside, "listing");
-			},
+			failing(inside, "listing"),
 		);
 		if (entries.length === 0 && at !== "") found.push(at);
 		for (const entry of entries) {

@@ -1,4 +1,6 @@
 import { parseLooseJson } from "../format/loose-json.ts";
+import type { FileSource } from "../io/file-source.ts";
+import { readAll } from "../io/read-whole.ts";
 import type { ModelFolder } from "./model-folder.ts";
 
 /** Files beside the weights that make a model usable, by the script that would write them. */
@@ -52,21 +54,31 @@ export async function findSideFiles(folder: ModelFolder): Promise<SideFile[]> {
 
 const ADDED_TOKENS_FILE = "added_tokens.json";
 /** Longer than any real one; what is longer is not looked into. */
-const MAX_ADDED_TOKENS_BYTES = 2 ** 20;
+/** What is longer says nothing that is looked for. */
+const MAX_JSON_BYTES = 2 ** 24;
 
 /** The tokens a tokenizer was given beyond its model's; none where the file is not there or tells none. */
 export async function readAddedTokens(
 	folder: ModelFolder,
 	files: readonly SideFile[],
 ): Promise<string[]> {
-	if (!files.some(({ fileName }) => fileName === ADDED_TOKENS_FILE)) return [];
-	const source = await folder.open(ADDED_TOKENS_FILE);
+	const open = () => folder.open(ADDED_TOKENS_FILE);
+	const tokens = await readSideJson(ADDED_TOKENS_FILE, files, open);
+	return tokens instanceof Object ? Object.keys(tokens) : [];
+}
+
+/** What one of these files says as JSON; null where it is not there, or is none. */
+export async function readSideJson(
+	name: string,
+	files: readonly SideFile[],
+	open: () => Promise<FileSource>,
+): Promise<unknown> {
+	if (!files.some(({ fileName }) => fileName === name)) return null;
+	const source = await open();
 	try {
-		if (source.byteLength > MAX_ADDED_TOKENS_BYTES) return [];
-		const bytes = new Uint8Array(source.byteLength);
-		await source.read(0, bytes);
-		const tokens = parseLooseJson(bytes);
-		return tokens instanceof Object ? Object.keys(tokens) : [];
+		return source.byteLength > MAX_JSON_BYTES
+			? null
+			: parseLooseJson(await readAll(source, MAX_JSON_BYTES));
 	} finally {
 		await source.close();
 	}

@@ -1,7 +1,7 @@
 import { fetch, printable } from "../index.ts";
 import { openFetchProgress } from "./fetch-progress.ts";
 import { formatBytes, formatTable, plural } from "./format.ts";
-import { atRevision, type HubFlags, hubChoices } from "./hub-flags.ts";
+import { type HubFlags, hubChoices, joinRevision } from "./hub-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function fetchCommand(
@@ -9,7 +9,7 @@ export async function fetchCommand(
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
-	const repo = atRevision(args.repo, args.revision, "--revision");
+	const repo = joinRevision(args.repo, args.revision, "--revision");
 	const progress = openFetchProgress(terminal);
 	const fetched = await fetch({
 		...hubChoices(args, terminal).hub,

@@ -2,37 +2,36 @@ import type { SingleBar } from "cli-progress";
 import { type DownloadProgress, printable } from "../index.ts";
 import { Bars } from "./bars.ts";
 import { formatBytes } from "./format.ts";
+import {
+	chooseView,
+	doneOf,
+	type ProgressView,
+	Speed,
+} from "./progress-view.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Shows how far a download is. */
-export interface FetchProgressView {
-	update(progress: DownloadProgress): void;
-	/** leave the terminal as it should be, also after a failure; any number of times */
-	stop(): void;
-}
-
 /**
- * Bars on a terminal, a line for each file elsewhere, nothing when quiet.
+ * Shows how far a download is: bars on a terminal, a line for each file elsewhere, nothing when quiet.
  *
  * @param bars  where others are shown too
  */
 export function openFetchProgress(
 	terminal: Terminal,
 	bars = new Bars(terminal),
-): FetchProgressView {
-	if (terminal.options.quiet) return { update() {}, stop() {} };
-	return terminal.streams.stderr.isTTY
-		? new BarsView(bars)
-		: new LinesView(terminal);
+): ProgressView<DownloadProgress> {
+	return chooseView(
+		terminal,
+		() => new BarsView(bars),
+		() => new LinesView(terminal),
+	);
 }
 
 /** A bar for all bytes, and below it one for each file on its way. */
-class BarsView implements FetchProgressView {
+class BarsView implements ProgressView<DownloadProgress> {
 	private readonly bars: Bars;
 	private readonly files = new Map<string, SingleBar>();
 	private total: SingleBar | null = null;
-	private started = 0;
-	private startBytes = 0;
+	private speed: Speed | null = null;
 
 	constructor(bars: Bars) {
 		this.bars = bars;
@@ -41,18 +40,16 @@ class BarsView implements FetchProgressView {
 	update(progress: DownloadProgress): void {
 		const { fileBytes, fileTotalBytes, bytes, totalBytes } = progress;
 		if (bytes === totalBytes && this.total === null) return; // all was there
-		const done = ratio(bytes, totalBytes);
-		if (this.total === null) {
-			[this.started, this.startBytes] = [performance.now(), bytes];
-			const text = { ...done, rate: "", name: "all" };
-			this.total = this.bars.create(totalBytes, bytes, text);
-		}
-		const seconds = (performance.now() - this.started) / 1000;
-		const speed = seconds > 0 ? (bytes - this.startBytes) / seconds : 0;
-		const rate = `${formatBytes(speed)}/s`;
-		this.total.update(bytes, { ...done, rate });
+		this.speed ??= new Speed(bytes);
+		const all = {
+			done: doneOf(bytes, totalBytes),
+			rate: this.speed.at(bytes),
+			name: "all",
+		};
+		this.total ??= this.bars.create(totalBytes, bytes, all);
+		this.total.update(bytes, all);
 		const key = `${progress.repository}/${progress.path}`;
-		const text = { ...ratio(fileBytes, fileTotalBytes), rate: "" };
+		const text = { done: doneOf(fileBytes, fileTotalBytes), rate: "" };
 		let bar = this.files.get(key);
 		if (fileBytes < fileTotalBytes) {
 			const name = printable(key);
@@ -70,11 +67,7 @@ class BarsView implements FetchProgressView {
 	}
 }
 
-function ratio(bytes: number, totalBytes: number): { done: string } {
-	return { done: `${formatBytes(bytes)}/${formatBytes(totalBytes)}` };
-}
-
-class LinesView implements FetchProgressView {
+class LinesView implements ProgressView<DownloadProgress> {
 	private readonly terminal: Terminal;
 	private readonly begun = new Set<string>();
 

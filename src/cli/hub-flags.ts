@@ -1,4 +1,4 @@
-import { type FetchChoices, UsageError } from "../index.ts";
+import { type FetchChoices, repositoryAt, UsageError } from "../index.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The flags of every command that may read from the Hub. */
@@ -30,18 +30,33 @@ export function hubChoices(
 /**
  * A source at the revision that a flag of its own names.
  *
- * @throws {UsageError} where it has one already
+ * @throws {UsageError} where it has one already, or is a path
  */
-export function atRevision(
+export async function atRevision(
 	source: string,
 	revision: string | undefined,
 	flag: string,
+): Promise<string> {
+	if (revision !== undefined && (await repositoryAt(source)) === null)
+		throw new UsageError({
+			where: flag,
+			what: `${source} is a path, and only models of the Hub have revisions`,
+			remedy: "Leave it out, or name a model as org/name@revision",
+		});
+	return joinRevision(source, revision, flag);
+}
+
+/** The same for what is never taken for a path. */
+export function joinRevision(
+	repo: string,
+	revision: string | undefined,
+	flag: string,
 ): string {
-	if (revision === undefined) return source;
-	if (!source.includes("@")) return `${source}@${revision}`;
+	if (revision === undefined) return repo;
+	if (!repo.includes("@")) return `${repo}@${revision}`;
 	throw new UsageError({
 		where: flag,
-		what: `${source} names a revision already`,
+		what: `${repo} names a revision already`,
 		remedy: "Say it once",
 	});
 }
@@ -53,14 +68,14 @@ export interface SideRevisions {
 }
 
 /** @throws {UsageError} as {@link atRevision} does */
-export function atRevisions({
+export async function atRevisions({
 	base,
 	delta,
 	baseRevision,
 	deltaRevision,
 }: { base: string; delta: string } & SideRevisions) {
 	return {
-		base: atRevision(base, baseRevision, "--base-revision"),
-		delta: atRevision(delta, deltaRevision, "--delta-revision"),
+		base: await atRevision(base, baseRevision, "--base-revision"),
+		delta: await atRevision(delta, deltaRevision, "--delta-revision"),
 	};
 }

@@ -32,7 +32,7 @@ export async function inspectCommand(
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
-	const src = atRevision(args.src, args.revision, "--revision");
+	const src = await atRevision(args.src, args.revision, "--revision");
 	const fetching = openFetchProgress(terminal);
 	const { digests, threads, memory, directIo } = args;
 	const report = await inspect(src, {

@@ -9,14 +9,11 @@ import {
 	make,
 	printable,
 } from "../index.ts";
-import { Bars } from "./bars.ts";
-import { openFetchProgress } from "./fetch-progress.ts";
-import { formatBytes, plural } from "./format.ts";
+import { plural } from "./format.ts";
 import { atRevision, type HubFlags, hubChoices } from "./hub-flags.ts";
 import { hubOptions, REVISION } from "./options.ts";
 import { tellPerformance } from "./performance.ts";
-import { openProgress } from "./progress.ts";
-import { tellResume } from "./resume.ts";
+import { showMaking } from "./show-making.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** So many tensors are named that do not come back as they were. */
@@ -62,35 +59,27 @@ export async function makeCommand(
 	signal: AbortSignal,
 ): Promise<number> {
 	const { baseRevision, targetRevision } = options;
-	const base = atRevision(options.base, baseRevision, "--base-revision");
-	const target = atRevision(
+	const base = await atRevision(
+		...([options.base, baseRevision, "--base-revision"] as const),
+	);
+	const target = await atRevision(
 		...([options.target, targetRevision, "--target-revision"] as const),
 	);
-	const bars = new Bars(terminal);
-	const progress = openProgress(terminal, bars);
-	const fetching = openFetchProgress(terminal, bars);
-	const started = performance.now();
 	const { out, convention, dtype, allowNonFinite } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
 	const { overwrite, resume, keepStaging, syncBytes } = options;
-	const report = await make({
-		...{ base, target, out, convention, dtype, allowNonFinite },
-		...{ kernel, threads, memory, directIo, inputSums },
-		...{ overwrite, resume, keepStaging, syncBytes },
-		...hubChoices(options, terminal),
-		signal,
-		onResume: (found) => tellResume(found, terminal),
-		onFetch: (at) => fetching.update(at),
-		onProgress: (at) => progress.update(at),
-	}).finally(() => bars.stop());
-	const seconds = (performance.now() - started) / 1000;
+	const report = await showMaking("made", terminal, (hooks) =>
+		make({
+			...{ base, target, out, convention, dtype, allowNonFinite },
+			...{ kernel, threads, memory, directIo, inputSums },
+			...{ overwrite, resume, keepStaging, syncBytes },
+			...hubChoices(options, terminal),
+			...hooks,
+			signal,
+		}),
+	);
 	const { manifest, warnings, performance: used, restoration } = report;
 	const { resumed } = report;
-	for (const warning of warnings) terminal.warn(warning);
-	const bytes = manifest.outputs.reduce((sum, f) => sum + f.byteLength, 0);
-	terminal.result(
-		`${terminal.paint("green", "made")} ${printable(out)}: ${plural(manifest.outputs.length, "file")}, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${formatBytes(bytes / seconds)}/s)`,
-	);
 	terminal.result(describeRestoration(report));
 	for (const line of listUnrestored(report)) terminal.note(line);
 	terminal.note(

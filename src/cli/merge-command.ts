@@ -1,7 +1,4 @@
 import { type MergeOptions, merge, printable } from "../index.ts";
-import { Bars } from "./bars.ts";
-import { openFetchProgress } from "./fetch-progress.ts";
-import { formatBytes, plural } from "./format.ts";
 import {
 	atRevisions,
 	type HubFlags,
@@ -9,8 +6,7 @@ import {
 	type SideRevisions,
 } from "./hub-flags.ts";
 import { tellPerformance } from "./performance.ts";
-import { openProgress } from "./progress.ts";
-import { tellResume } from "./resume.ts";
+import { showMaking } from "./show-making.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function mergeCommand(
@@ -18,11 +14,7 @@ export async function mergeCommand(
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
-	const bars = new Bars(terminal);
-	const progress = openProgress(terminal, bars);
-	const fetching = openFetchProgress(terminal, bars);
-	const started = performance.now();
-	const { base, delta } = atRevisions(options);
+	const { base, delta } = await atRevisions(options);
 	const { out, convention, dtype, changes } = options;
 	const { allowNonFinite, expectSum } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
@@ -33,29 +25,23 @@ export async function mergeCommand(
 		resumed,
 		warnings,
 		performance: used,
-	} = await merge({
-		...{ base, delta, out, convention, dtype, changes, expectSum },
-		...{
-			allowNonFinite,
-			allowUnlikely,
-			noStore,
-			expect,
-			baseSha256,
-			deltaSha256,
-		},
-		...{ kernel, threads, memory, directIo, inputSums },
-		...{ overwrite, resume, keepStaging, syncBytes },
-		...hubChoices(options, terminal),
-		signal,
-		onFetch: (at) => fetching.update(at),
-		onResume: (found) => tellResume(found, terminal),
-		onProgress: (at) => progress.update(at),
-	}).finally(() => bars.stop());
-	const seconds = (performance.now() - started) / 1000;
-	for (const warning of warnings) terminal.warn(warning);
-	const bytes = manifest.outputs.reduce((sum, f) => sum + f.byteLength, 0);
-	terminal.result(
-		`${terminal.paint("green", "merged")} ${printable(out)}: ${plural(manifest.outputs.length, "file")}, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${formatBytes(bytes / seconds)}/s)`,
+	} = await showMaking("merged", terminal, (hooks) =>
+		merge({
+			...{ base, delta, out, convention, dtype, changes, expectSum },
+			...{
+				allowNonFinite,
+				allowUnlikely,
+				noStore,
+				expect,
+				baseSha256,
+				deltaSha256,
+			},
+			...{ kernel, threads, memory, directIo, inputSums },
+			...{ overwrite, resume, keepStaging, syncBytes },
+			...hubChoices(options, terminal),
+			...hooks,
+			signal,
+		}),
 	);
 	terminal.note(
 		`convention ${manifest.convention}: ${manifest.sums.join(", ")}`,

@@ -20,7 +20,7 @@ export async function planCommand(
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
-	const { base, delta } = atRevisions(inputs);
+	const { base, delta } = await atRevisions(inputs);
 	const { convention, dtype, allowUnlikely } = inputs;
 	const { changes, expectSum, noStore } = inputs;
 	const report = await plan({

@@ -2,36 +2,34 @@ import type { SingleBar } from "cli-progress";
 import { type Progress, printable } from "../index.ts";
 import { Bars } from "./bars.ts";
 import { formatBytes } from "./format.ts";
+import {
+	chooseView,
+	doneOf,
+	type ProgressView,
+	Speed,
+} from "./progress-view.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Shows how far a merge is. */
-export interface ProgressView {
-	update(progress: Progress): void;
-	/** leave the terminal as it should be, also after a failure */
-	stop(): void;
-}
-
 /**
- * A bar on a terminal, a line for each shard elsewhere, nothing when quiet.
+ * Shows how far a merge is: a bar on a terminal, a line for each shard elsewhere, nothing when quiet.
  *
  * @param bars  where others are shown too
  */
 export function openProgress(
 	terminal: Terminal,
 	bars = new Bars(terminal),
-): ProgressView {
-	if (terminal.options.quiet) return { update() {}, stop() {} };
-	return terminal.streams.stderr.isTTY
-		? new BarView(bars)
-		: new LineView(terminal);
+): ProgressView<Progress> {
+	return chooseView(
+		terminal,
+		() => new BarView(bars),
+		() => new LineView(terminal),
+	);
 }
 
-class BarView implements ProgressView {
+class BarView implements ProgressView<Progress> {
 	private readonly bars: Bars;
 	private bar: SingleBar | null = null;
-	private started = 0;
-	/** of an earlier run, or before the first was told */
-	private startBytes = 0;
+	private speed: Speed | null = null;
 
 	constructor(bars: Bars) {
 		this.bars = bars;
@@ -39,13 +37,10 @@ class BarView implements ProgressView {
 
 	update(progress: Progress): void {
 		const { writtenBytes, totalBytes, shardIndex, shardCount } = progress;
-		if (this.bar === null)
-			[this.started, this.startBytes] = [performance.now(), writtenBytes];
-		const seconds = (performance.now() - this.started) / 1000;
-		const speed = seconds > 0 ? (writtenBytes - this.startBytes) / seconds : 0;
+		this.speed ??= new Speed(writtenBytes);
 		const text = {
-			done: `${formatBytes(writtenBytes)}/${formatBytes(totalBytes)}`,
-			rate: `${formatBytes(speed)}/s`,
+			done: doneOf(writtenBytes, totalBytes),
+			rate: this.speed.at(writtenBytes),
 			name: `merged, shard ${shardIndex + 1}/${shardCount}`,
 		};
 		this.bar ??= this.bars.create(totalBytes, writtenBytes, text);
@@ -57,7 +52,7 @@ class BarView implements ProgressView {
 	}
 }
 
-class LineView implements ProgressView {
+class LineView implements ProgressView<Progress> {
 	private readonly terminal: Terminal;
 	private readonly told = new Set<number>();
 

@@ -68,7 +68,7 @@ export async function verifyCommand(
 	terminal: Terminal,
 	signal: AbortSignal,
 ): Promise<number> {
-	const dir = atRevision(args.dir, args.revision, "--revision");
+	const dir = await atRevision(args.dir, args.revision, "--revision");
 	const { expect, algorithm, tensors, allowExtra } = args;
 	const { threads, memory, directIo } = args;
 	const fetching = openFetchProgress(terminal);

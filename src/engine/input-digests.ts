@@ -52,7 +52,7 @@ export class InputDigests {
 		plan: MergePlan,
 		sources: readonly (readonly ByteSource[])[],
 		inputSums: boolean,
-		work: readonly { segments: readonly Segment[] }[] = plan.shards,
+		work: readonly { segments: readonly Segment[] }[],
 	) {
 		this.inputSums = inputSums;
 		const reads = inputSums ? readsByFile(plan.inputs, work) : [];

@@ -55,7 +55,7 @@ export class JournalFile {
 			text += encoded.record;
 		}
 		const bytes = Buffer.from(text);
-		const file = await staging.writeNote("journal", bytes);
+		const file = await staging.notes.write("journal", bytes);
 		const journal = new JournalFile(
 			...([staging, syncBytes, file, seal, bytes.length] as const),
 		);

@@ -1,17 +1,10 @@
-import { lstat, readdir, realpath, stat, statfs } from "node:fs/promises";
+import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import path from "node:path";
-import { LocalIoError, OutputConflictError, UsageError } from "../errors.ts";
+import { OutputConflictError, UsageError } from "../errors.ts";
+import { checkSpace, type DiskNeed } from "../io/disk-space.ts";
 import { LOCAL_FILES } from "../io/file-system.ts";
 import { lookAtOutput, outputExists, stagingPath } from "../io/output-place.ts";
 import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
-
-/** Bytes that will be written below a folder, which need not be there yet. */
-export interface DiskNeed {
-	/** for messages: `the output` */
-	what: string;
-	folder: string;
-	byteLength: number;
-}
 
 /**
  * Check, before anything is written, that an output folder can be made.
@@ -50,8 +43,8 @@ export async function preflight(
 			if ((await lookAtOutput(LOCAL_FILES, out)) === "full")
 				throw outputExists(out);
 		const needed = Math.ceil((byteLength - (staged ?? 0)) * 1.01);
-		const output = { what: "the output", folder: parent, byteLength: needed };
-		await checkSpace([output, ...others]);
+		const output = { what: "the output", folder: parent, flag: "--out" };
+		await checkSpace([{ ...output, byteLength: needed }, ...others]);
 	} catch (error) {
 		throw toLocalIoError(error, out, "looking at its place");
 	}
@@ -121,44 +114,6 @@ async function checkNoLink(out: string): Promise<void> {
 			what: "the output is a symbolic link",
 			remedy: "Name the folder itself, or remove the link",
 		});
-}
-
-/** What lies on one file system is needed there together. */
-async function checkSpace(needs: readonly DiskNeed[]): Promise<void> {
-	const disks = new Map<number, { freeBytes: number; needs: DiskNeed[] }>();
-	for (const need of needs) {
-		const { device, freeBytes } = await lookAtDisk(need.folder);
-		const disk = disks.get(device) ?? { freeBytes, needs: [] };
-		if (need.byteLength > 0) disk.needs.push(need);
-		disks.set(device, disk);
-	}
-	for (const { freeBytes, needs } of disks.values()) {
-		const needed = needs.reduce((sum, { byteLength }) => sum + byteLength, 0);
-		if (needed <= freeBytes) continue;
-		throw new LocalIoError({
-			where: needs.map(({ folder }) => folder).join(" and "),
-			what: `not enough space for ${needs.map(({ what }) => what).join(" and ")}`,
-			expected: `${needed} free bytes`,
-			found: `${freeBytes}`,
-			remedy: `Free ${needed - freeBytes} bytes or choose another disk`,
-		});
-	}
-}
-
-/** The file system that a folder lies on, or will: that of the nearest folder that is there. */
-export async function lookAtDisk(
-	folder: string,
-): Promise<{ device: number; freeBytes: number }> {
-	for (let at = path.resolve(folder); ; at = path.dirname(at))
-		try {
-			const { dev: device } = await stat(at);
-			const { bavail, bsize } = await statfs(at);
-			return { device, freeBytes: bavail * bsize };
-		} catch (error) {
-			const isAbsent = systemErrorCode(error) === "ENOENT";
-			if (!isAbsent || at === path.dirname(at))
-				throw toLocalIoError(error, at, "looking at the free space of");
-		}
 }
 
 /** What an unfinished merge takes of the disk already, or null where there is none. */

@@ -12,7 +12,7 @@ import {
 import { listIfThere, removeTree, syncFolder } from "../io/folders.ts";
 import { lookAtOutput, outputExists, stagingPath } from "../io/output-place.ts";
 import { Staging } from "../io/staging.ts";
-import { toLocalIoError } from "../io/system-error.ts";
+import { failing } from "../io/system-error.ts";
 import type { Place } from "../io/take-over.ts";
 import type { Engine } from "./engine.ts";
 import type { Ground } from "./ground.ts";
@@ -172,9 +172,9 @@ class StagedRun {
 		const { out, files } = this.place;
 		if ((await listIfThere(files, this.old)) === null) return;
 		if ((await lookAtOutput(files, out)) !== "nothing") return;
-		await files.rename(this.old, path.resolve(out)).catch((error) => {
-			throw toLocalIoError(error, this.old, "putting back");
-		});
+		await files
+			.rename(this.old, path.resolve(out))
+			.catch(failing(this.old, "putting back"));
 		await syncFolder(files, path.dirname(this.old));
 	}
 
@@ -187,7 +187,8 @@ class StagedRun {
 		let reused = NOTHING_REUSED;
 		if (claims === null) {
 			await staging.begin();
-			const note = await staging.writeNote("plan.json", Buffer.from(planText));
+			const text = Buffer.from(planText);
+			const note = await staging.notes.write("plan.json", text);
 			await note.close();
 		} else {
 			this.foundBytes = coveredBytes(claims);
@@ -212,9 +213,9 @@ class StagedRun {
 	private async findClaims(planText: string): Promise<Claim[] | null> {
 		const { staging } = this;
 		if (!staging.hasMerged || this.options.resume === false) return null;
-		const note = await staging.readNote("plan.json");
+		const note = await staging.notes.read("plan.json");
 		if (note === null) return null;
-		const journal = (await staging.readNote("journal")) ?? new Uint8Array();
+		const journal = (await staging.notes.read("journal")) ?? new Uint8Array();
 		const found = Buffer.from(note).toString("utf8");
 		const { claims } = parseJournal(journal, found);
 		if (claims.length === 0) return null;

@@ -6,6 +6,7 @@ import {
 } from "../format/checksum-file.ts";
 import { INDEX_FILE_NAME } from "../format/shard-index.ts";
 import type { ByteSource } from "../io/byte-source.ts";
+import type { DiskNeed } from "../io/disk-space.ts";
 import type { FileSource } from "../io/file-source.ts";
 import type { WrittenFile } from "../io/output-file.ts";
 import type { Staging } from "../io/staging.ts";
@@ -15,7 +16,6 @@ import {
 	type Manifest,
 	type ReadFile,
 } from "./manifest.ts";
-import type { DiskNeed } from "./preflight.ts";
 import type { RunResult } from "./run-plan.ts";
 
 const COPY_BYTES = 2 ** 20;

@@ -11,7 +11,11 @@ import {
 	writeFile,
 } from "node:fs/promises";
 import path from "node:path";
-import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
+import {
+	failing,
+	systemErrorCode,
+	toLocalIoError,
+} from "../io/system-error.ts";
 import { COMMIT, isPlainPath, OID, type RemoteFile } from "./repository.ts";
 import type { HubSettings } from "./settings.ts";
 
@@ -212,14 +216,10 @@ function isAbsent(error: unknown): boolean {
 	return ["ENOENT", "ENOTDIR", "EISDIR"].includes(code);
 }
 
-async function attempt<T>(
+function attempt<T>(
 	where: string,
 	what: string,
 	work: () => Promise<T>,
 ): Promise<T> {
-	try {
-		return await work();
-	} catch (error) {
-		throw toLocalIoError(error, where, what);
-	}
+	return work().catch(failing(where, what));
 }

@@ -1,11 +1,13 @@
-import { mkdir, open, statfs } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import {
 	InterruptedError,
-	LocalIoError,
 	throwIfAborted,
 	VerificationError,
 } from "../errors.ts";
-import { toLocalIoError } from "../io/system-error.ts";
+import { checkSpace, type DiskNeed } from "../io/disk-space.ts";
+import { LOCAL_FILES } from "../io/file-system.ts";
+import { syncFolder } from "../io/folders.ts";
+import { failing } from "../io/system-error.ts";
 import { RepositoryCache } from "./cache.ts";
 import { PartialBlob } from "./partial.ts";
 import { readRange } from "./read-range.ts";
@@ -144,7 +146,8 @@ async function storeBlob(
 	} finally {
 		await partial.close();
 	}
-	await syncFolder(cache.blobs);
+	// What fails costs a second fetch at worst, and only after a loss of power.
+	await syncFolder(LOCAL_FILES, cache.blobs).catch(() => {});
 }
 
 /** Make the folders of what is missing. @throws {LocalIoError} where it will not fit */
@@ -152,29 +155,25 @@ async function makeRoom(
 	settings: HubSettings,
 	missing: readonly RemoteFile[],
 ): Promise<void> {
-	const { cacheDir } = settings;
 	const wanted = new Map<string, number>();
 	for (const file of missing) {
 		const cache = cacheOf(settings, file);
-		await mkdir(cache.blobs, { recursive: true }).catch((error) => {
-			throw toLocalIoError(error, cache.blobs, "creating");
-		});
+		await mkdir(cache.blobs, { recursive: true }).catch(
+			failing(cache.blobs, "creating"),
+		);
 		if (await cache.holdsBlob(file)) continue;
 		const begun = await PartialBlob.bytesLeft(cache.blobs, file.oid);
 		wanted.set(cache.blob(file.oid), Math.max(0, file.byteLength - begun));
 	}
 	if (missing.length === 0) return;
 	const needed = [...wanted.values()].reduce((sum, bytes) => sum + bytes, 0);
-	const space = await statfs(cacheDir).catch(() => null);
-	const free = space === null ? Infinity : space.bavail * space.bsize;
-	if (needed > free)
-		throw new LocalIoError({
-			where: cacheDir,
-			what: "not enough space for what is to be fetched",
-			expected: `${needed} free bytes`,
-			found: `${free}`,
-			remedy: `Free ${needed - free} bytes, or name another cache with --cache-dir`,
-		});
+	await checkSpace([spaceToFetch(settings.cacheDir, needed)]);
+}
+
+/** The room that a cache must have for files that come. */
+export function spaceToFetch(folder: string, byteLength: number): DiskNeed {
+	const what = "what is to be fetched";
+	return { what, folder, flag: "--cache-dir", byteLength };
 }
 
 /** What of each file is there, or has passed, and of all. */
@@ -233,11 +232,4 @@ async function eachAtOnce<T>(
 	const [first] = failures;
 	const cause = failures.find((error) => !(error instanceof InterruptedError));
 	if (failures.length > 0) throw cause ?? first;
-}
-
-/** Make a folder's entries durable, where the file system can. */
-async function syncFolder(folder: string): Promise<void> {
-	const handle = await open(folder, "r").catch(() => null);
-	await handle?.sync().catch(() => {});
-	await handle?.close();
 }

@@ -10,7 +10,12 @@ import {
 import { hostname } from "node:os";
 import path from "node:path";
 import { throwIfAborted } from "../errors.ts";
-import { systemErrorCode, toLocalIoError } from "../io/system-error.ts";
+import { isRunning } from "../io/owner.ts";
+import {
+	failing,
+	systemErrorCode,
+	toLocalIoError,
+} from "../io/system-error.ts";
 
 const PIECE_BYTES = 2 ** 20;
 
@@ -96,9 +101,7 @@ export class PartialBlob {
 		for (let done = 0; done < bytes.length; ) {
 			const { bytesWritten } = await this.handle
 				.write(bytes, done, bytes.length - done, this.byteLength + done)
-				.catch((error) => {
-					throw toLocalIoError(error, this.file, "writing");
-				});
+				.catch(failing(this.file, "writing"));
 			done += bytesWritten;
 		}
 	}
@@ -111,9 +114,7 @@ export class PartialBlob {
 
 	/** Forget all that was written. */
 	async restart(): Promise<void> {
-		await this.handle.truncate(0).catch((error) => {
-			throw toLocalIoError(error, this.file, "emptying");
-		});
+		await this.handle.truncate(0).catch(failing(this.file, "emptying"));
 		this.byteLength = 0;
 		this.hash = hashOf(this.identity);
 	}
@@ -191,15 +192,6 @@ async function leftOf(folder: string, oid: string): Promise<string[]> {
 	return (await readdir(folder)).filter((name) => {
 		const [, of, host, pid] = PARTIAL.exec(name) ?? [];
 		if (of !== oid || host !== HOST) return false;
-		return Number(pid) === process.pid || !isAlive(Number(pid));
+		return Number(pid) === process.pid || !isRunning(Number(pid));
 	});
-}
-
-function isAlive(pid: number): boolean {
-	try {
-		process.kill(pid, 0);
-		return true;
-	} catch (error) {
-		return systemErrorCode(error) !== "ESRCH";
-	}
 }

@@ -3,7 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { FormatError, SourceChangedError } from "../errors.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { type DirectIo, isCached, isLocalDisk, OpenFile } from "./direct-io.ts";
-import { systemErrorCode, toLocalIoError } from "./system-error.ts";
+import { failing, systemErrorCode, toLocalIoError } from "./system-error.ts";
 
 /** A file, open for reading, that can say whether it is still the file that was opened. */
 export interface FileSource extends ByteSource {
@@ -105,19 +105,19 @@ class LocalFileSource implements FileSource {
 			(await isLocalDisk(path)) && !isCached(file.buffered, this.byteLength);
 		const wanted =
 			directIo === "on" ||
-			(directIo === "auto" && (await this.tried("reading", isFaster())));
-		if (wanted) await this.tried("opening", file.bypassCache(path, READ_FLAGS));
+			(directIo === "auto" &&
+				(await isFaster().catch(failing(path, "reading"))));
+		if (wanted)
+			await file.bypassCache(path, READ_FLAGS).catch(failing(path, "opening"));
 	}
 
 	async read(fileOffset: number, into: Uint8Array): Promise<void> {
-		const reading = this.file.transfer(
-			...([fileOffset, into] as const),
-			async (handle, bytes, at) => {
+		const done = await this.file
+			.transfer(fileOffset, into, async (handle, bytes, at) => {
 				const { bytesRead } = await handle.read(bytes, 0, bytes.length, at);
 				return bytesRead;
-			},
-		);
-		const done = await this.tried("reading", reading);
+			})
+			.catch(failing(this.path, "reading"));
 		if (done < into.length)
 			throw new SourceChangedError({
 				where: `${this.path}, byte ${fileOffset + done}`,
@@ -130,8 +130,9 @@ class LocalFileSource implements FileSource {
 	}
 
 	async checkUnchanged(): Promise<void> {
-		const looking = identify(this.file.buffered);
-		const now = await this.tried("looking at it", looking);
+		const now = await identify(this.file.buffered).catch(
+			failing(this.path, "looking at it"),
+		);
 		if (now.text !== this.identity || now.device !== this.device)
 			throw new SourceChangedError({
 				where: this.path,
@@ -142,13 +143,5 @@ class LocalFileSource implements FileSource {
 
 	async close(): Promise<void> {
 		await this.file.close().catch(() => {}); // it changes nothing of what was read
-	}
-
-	private async tried<T>(what: string, work: Promise<T>): Promise<T> {
-		try {
-			return await work;
-		} catch (error) {
-			throw toLocalIoError(error, this.path, what);
-		}
 	}
 }

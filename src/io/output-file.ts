@@ -1,6 +1,6 @@
 import type { DirectIo } from "./direct-io.ts";
 import type { FileSystem, StoredFile } from "./file-system.ts";
-import { toLocalIoError } from "./system-error.ts";
+import { failing } from "./system-error.ts";
 
 /** A file of the output, complete and durable. */
 export interface WrittenFile {
@@ -43,10 +43,7 @@ export class OutputFile {
 		what: string,
 		opening: Promise<StoredFile>,
 	): Promise<OutputFile> {
-		const file = await opening.catch((error) => {
-			throw toLocalIoError(error, path, what);
-		});
-		return new OutputFile(path, file);
+		return new OutputFile(path, await opening.catch(failing(path, what)));
 	}
 
 	/** Fill `into` from the offset on. @throws {RangeError} where the file ends before */
@@ -64,27 +61,31 @@ export class OutputFile {
 	}
 
 	byteLength(): Promise<number> {
-		return this.tried("looking at it", this.file.byteLength());
+		return this.file.byteLength().catch(failing(this.path, "looking at it"));
 	}
 
 	/** Forget what lies behind. */
 	truncate(byteLength: number): Promise<void> {
-		return this.tried("shortening", this.file.truncate(byteLength));
+		return this.file
+			.truncate(byteLength)
+			.catch(failing(this.path, "shortening"));
 	}
 
 	/** Give it its full length before it is written, so that a limit on the length of files is met at once. */
 	preallocate(byteLength: number): Promise<void> {
-		return this.tried("preallocating", this.file.preallocate(byteLength));
+		return this.file
+			.preallocate(byteLength)
+			.catch(failing(this.path, "preallocating"));
 	}
 
 	/** Make all that is written durable. */
 	async sync(): Promise<void> {
 		// Never tried again: after a failed fsync the pages count as clean although they are not.
-		await this.tried("flushing", this.file.sync());
+		await this.file.sync().catch(failing(this.path, "flushing"));
 	}
 
 	async close(): Promise<void> {
-		await this.tried("closing", this.file.close());
+		await this.file.close().catch(failing(this.path, "closing"));
 	}
 
 	/** Close without any promise about the content; any number of times. */
@@ -100,20 +101,12 @@ export class OutputFile {
 	): Promise<void> {
 		for (let done = 0; done < bytes.length; ) {
 			const rest = done === 0 ? bytes : bytes.subarray(done);
-			const moved = await this.tried(what, call(done, rest));
+			const moved = await call(done, rest).catch(failing(this.path, what));
 			if (moved === 0)
 				throw new RangeError(
 					`${this.path}: ${what} stopped after ${done} of ${bytes.length} bytes`,
 				);
 			done += moved;
-		}
-	}
-
-	private async tried<T>(what: string, work: Promise<T>): Promise<T> {
-		try {
-			return await work;
-		} catch (error) {
-			throw toLocalIoError(error, this.path, what);
 		}
 	}
 }

@@ -41,11 +41,12 @@ export function parseOwner(text: string): Owner | null {
 export async function mayRun(owner: Owner, self: Owner): Promise<boolean> {
 	if (owner.host !== self.host) return true;
 	if (owner.bootId !== self.bootId) return false;
-	if (!exists(owner.pid)) return false;
+	if (!isRunning(owner.pid)) return false;
 	return (await startTimeOf(owner.pid)) === owner.startTime;
 }
 
-function exists(pid: number): boolean {
+/** Whether this machine has a process of this id, which may be another's by now. */
+export function isRunning(pid: number): boolean {
 	try {
 		process.kill(pid, 0);
 		return true;

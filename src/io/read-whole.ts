@@ -1,5 +1,5 @@
 import { FormatError } from "../errors.ts";
-import { openFileSource } from "./file-source.ts";
+import { type FileSource, openFileSource } from "./file-source.ts";
 
 /**
  * All bytes of a small file.
@@ -13,17 +13,31 @@ export async function readWhole(
 ): Promise<Uint8Array> {
 	const source = await openFileSource(path);
 	try {
-		if (source.byteLength > maxBytes)
-			throw new FormatError({
-				where: path,
-				what: "the file is too long",
-				expected: `at most ${maxBytes} bytes`,
-				found: `${source.byteLength}`,
-			});
-		const bytes = new Uint8Array(source.byteLength);
-		await source.read(0, bytes);
-		return bytes;
+		return await readAll(source, maxBytes);
 	} finally {
 		await source.close();
 	}
+}
+
+/**
+ * The same of a file that is open.
+ *
+ * @param what  it is, for messages
+ */
+export async function readAll(
+	source: FileSource,
+	maxBytes: number,
+	what = "file",
+): Promise<Uint8Array> {
+	const { byteLength } = source;
+	if (byteLength > maxBytes)
+		throw new FormatError({
+			where: source.path,
+			what: `the ${what} is too long`,
+			expected: `at most ${maxBytes} bytes`,
+			found: `${byteLength}`,
+		});
+	const bytes = new Uint8Array(byteLength);
+	await source.read(0, bytes);
+	return bytes;
 }

@@ -10,7 +10,8 @@ import {
 } from "./folders.ts";
 import { OutputFile, type WrittenFile } from "./output-file.ts";
 import { lookAtOutput, outputExists, stagingPath } from "./output-place.ts";
-import { systemErrorCode, toLocalIoError } from "./system-error.ts";
+import { StagingNotes } from "./staging-notes.ts";
+import { failing, systemErrorCode, toLocalIoError } from "./system-error.ts";
 import {
 	inUse,
 	mergedName,
@@ -22,12 +23,8 @@ import {
 	takeOwnership,
 } from "./take-over.ts";
 
-/** Files that the staging folder has beside those of the output. */
-export type Note = "plan.json" | "journal";
-
 /** Of a file of the output that is not whole yet. */
 const PART_SUFFIX = ".merge-delta-part";
-const MAX_NOTE_BYTES = 2 ** 28;
 
 /** A file of the output on its way. */
 export interface StagedFile {
@@ -44,6 +41,7 @@ export interface StagedFile {
  */
 export class Staging {
 	readonly root: string;
+	readonly notes: StagingNotes;
 	/** whether nothing was there before */
 	readonly isNew: boolean;
 	/** false once the file system would not make a folder durable */
@@ -60,6 +58,7 @@ export class Staging {
 		this.out = path.resolve(place.out);
 		this.files = place.files;
 		this.root = stagingPath(place.out);
+		this.notes = new StagingNotes(place.files, this.root);
 		this.merged = path.join(this.root, mergedName(place.self));
 		this.isNew = isNew;
 		this.mergedIsThere = mergedIsThere;
@@ -100,52 +99,16 @@ export class Staging {
 
 	/** Make room for the files of an output, with nothing in it. */
 	async begin(): Promise<void> {
-		for (const note of ["journal", "plan.json"] as const)
-			await removeIfThere(this.files, path.join(this.root, note));
+		await this.notes.remove();
 		if (this.mergedIsThere) {
 			await removeTree(this.files, this.merged);
 			// Or a loss of power could bring it back beside the new one.
 			await syncFolder(this.files, this.root);
 		}
-		await this.attempt("creating", this.merged, () =>
-			this.files.makeFolder(this.merged),
-		);
+		await this.files
+			.makeFolder(this.merged)
+			.catch(failing(this.merged, "creating"));
 		this.mergedIsThere = true;
-	}
-
-	/** @returns null where there is none */
-	async readNote(note: Note): Promise<Uint8Array | null> {
-		const file = path.join(this.root, note);
-		const entries = await this.attempt("listing", this.root, () =>
-			this.files.list(this.root),
-		);
-		if (!entries.some(({ name }) => name === note)) return null;
-		const opened = await OutputFile.open(this.files, file);
-		try {
-			const byteLength = await opened.byteLength();
-			const bytes = new Uint8Array(Math.min(byteLength, MAX_NOTE_BYTES));
-			await opened.read(0, bytes);
-			return bytes;
-		} finally {
-			await opened.abandon();
-		}
-	}
-
-	/** Make a note durable, its name excepted. @returns the note, open to be written on. Must be closed */
-	async writeNote(note: Note, bytes: Uint8Array): Promise<OutputFile> {
-		const file = path.join(this.root, note);
-		await removeIfThere(this.files, `${file}.tmp`);
-		const opened = await OutputFile.create(this.files, `${file}.tmp`);
-		try {
-			await opened.write(0, bytes);
-			await opened.sync();
-			await this.rename(opened.path, file);
-			opened.path = file;
-			return opened;
-		} catch (error) {
-			await opened.abandon();
-			throw error;
-		}
 	}
 
 	/**
@@ -155,9 +118,9 @@ export class Staging {
 	 * @throws {OutputConflictError} where there is another
 	 */
 	async list(known: ReadonlySet<string>): Promise<StagedFile[]> {
-		const entries = await this.attempt("listing", this.merged, () =>
-			this.files.list(this.merged),
-		);
+		const entries = await this.files
+			.list(this.merged)
+			.catch(failing(this.merged, "listing"));
 		return entries.map(({ name }) => {
 			const isWhole = !name.endsWith(PART_SUFFIX);
 			const fileName = isWhole ? name : name.slice(0, -PART_SUFFIX.length);
@@ -280,13 +243,11 @@ export class Staging {
 	/** Delete the folder and all that is ours in it. */
 	async discard(): Promise<void> {
 		await removeTree(this.files, this.merged);
-		for (const note of ["journal", "plan.json"] as const)
-			for (const name of [note, `${note}.tmp`])
-				await removeIfThere(this.files, path.join(this.root, name));
+		await this.notes.remove();
 		await this.release();
-		await this.attempt("removing", this.root, () =>
-			this.files.removeFolder(this.root),
-		);
+		await this.files
+			.removeFolder(this.root)
+			.catch(failing(this.root, "removing"));
 	}
 
 	private pathOf({ fileName, isWhole }: StagedFile): string {
@@ -295,16 +256,6 @@ export class Staging {
 	}
 
 	private rename(from: string, to: string): Promise<void> {
-		return this.attempt("renaming", from, () => this.files.rename(from, to));
-	}
-
-	private async attempt<T>(
-		what: string,
-		where: string,
-		work: () => Promise<T>,
-	): Promise<T> {
-		return work().catch((error) => {
-			throw toLocalIoError(error, where, what);
-		});
+		return this.files.rename(from, to).catch(failing(from, "renaming"));
 	}
 }

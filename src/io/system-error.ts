@@ -30,6 +30,16 @@ export function toLocalIoError(
 	});
 }
 
+/** For `catch`: throws as {@link toLocalIoError} tells. */
+export function failing(
+	where: string,
+	what: string,
+): (error: unknown) => never {
+	return (error) => {
+		throw toLocalIoError(error, where, what);
+	};
+}
+
 /** `ENOENT` and the like, or null where the error does not come from the operating system. */
 export function systemErrorCode(error: unknown): string | null {
 	if (!(error instanceof Error)) return null;

@@ -36,6 +36,19 @@ test("a terminal shows a bar for all, and one for each file on its way", async (
 	expect(said()).toMatch(/20% 200 B\/1.00 kB .*org\/m\/b/);
 });
 
+test("the speed is of what came since the first was told", async () => {
+	vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+	onTestFinished(() => void vi.useRealTimers());
+	const { update, progress, said } = watch({ isTTY: true });
+	update("a", 100, 100);
+	vi.advanceTimersByTime(2000);
+	update("a", 900, 900);
+	vi.advanceTimersByTime(1000); // it draws now and then
+	progress.stop();
+	await new Promise(setImmediate);
+	expect(said()).toMatch(/45% 900 B\/2.00 kB 400 B\/s .* all/);
+});
+
 test("elsewhere a line tells each file that came, not those that were there", async () => {
 	const { update, progress, said } = watch({});
 	update("there", 1000, 1000);

@@ -269,6 +269,49 @@ describe("flags", () => {
 		await expect(readdir(out)).rejects.toThrow("ENOENT");
 		expect(hub.requests).toEqual([]);
 	});
+
+	test.each([
+		["--revision", ["verify"]],
+		["--revision", ["inspect"]],
+		["--delta-revision", ["plan", "--base", BASE, "--delta"]],
+		["--delta-revision", ["--base", BASE, "--out", "out", "--delta"]],
+		[
+			"--base-revision",
+			[
+				"make",
+				"--convention",
+				"add",
+				"--target",
+				BASE,
+				"--out",
+				"out",
+				"--base",
+			],
+		],
+	])("%s is refused for a folder by %j", async (flag, args) => {
+		const hub = await modelHub();
+		const folder = await memoryFolder();
+		const { exitCode, stderr } = await run(...args, folder, flag, "v1");
+		expect(stderr).toContain(
+			`${flag}: ${folder} is a path, and only models of the Hub have revisions`,
+		);
+		expect(exitCode).toBe(2);
+		expect(hub.requests).toEqual([]);
+	});
+
+	test("a folder here that is named as a model has none, but does not hinder a fetch", async () => {
+		const hub = await modelHub();
+		const [before, folder] = [process.cwd(), await memoryFolder()];
+		onTestFinished(() => process.chdir(before));
+		process.chdir(folder);
+		await mkdir(DELTA, { recursive: true });
+		const inspected = await run("inspect", DELTA, "--revision", "main");
+		expect(inspected.stderr).toContain(`${DELTA} is a path`);
+		expect(inspected.exitCode).toBe(2);
+		expect(hub.requests).toEqual([]);
+		const fetched = await run("fetch", DELTA, "--revision", "main");
+		expect(fetched.exitCode).toBe(0);
+	});
 });
 
 describe("what stands between", () => {

@@ -5,18 +5,14 @@ import { type MergeOptions, merge, NetworkError } from "../../src/index.ts";
 import { openHub } from "../hub/open-hub.ts";
 import { behindGate } from "../hub/stored-bytes.ts";
 import { modelFiles, WEIGHT_BYTES } from "./model-files.ts";
+import { cleanEnvironment } from "./model-hub.ts";
 import { run, scratchFolder } from "./run.ts";
 
 vi.setConfig({ testTimeout: 30_000 });
 const [BASE, DELTA] = ["meta/llama", "lmsys/vicuna-delta"];
 const LAST = "model-00002-of-00002.safetensors";
 
-beforeEach(() => {
-	for (const name of Object.keys(process.env))
-		if (/^(HF_|HUGGING|TRANSFORMERS_|XDG_)/.test(name))
-			vi.stubEnv(name, undefined);
-	onTestFinished(() => void vi.unstubAllEnvs());
-});
+beforeEach(async () => void (await cleanEnvironment()));
 
 /** A hub on which the delta's last shard stands behind a gate. */
 async function open() {

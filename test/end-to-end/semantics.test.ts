@@ -339,6 +339,7 @@ describe("checksums that the inputs must have", () => {
 			["--base-sha256", right, "--no-input-sums"],
 			["--base-sha256", "abc"],
 			["--base-sha256", base],
+			["--base-sha256", right.repeat(5)],
 		])
 			expect((await mergeWith(...flags)).exitCode).toBe(2);
 	});

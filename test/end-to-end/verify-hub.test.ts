@@ -6,23 +6,18 @@ import {
 	writeFile,
 } from "node:fs/promises";
 import path from "node:path";
-import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { openHub } from "../hub/open-hub.ts";
 import { filesOfFolder } from "../hub/stored-bytes.ts";
 import { stateOf, useMergedModel } from "./merged-model.ts";
+import { cleanEnvironment } from "./model-hub.ts";
 import { memoryFolder, run } from "./run.ts";
 
 const REPO = "org/merged";
 const mergedModel = useMergedModel();
 let cache: string;
 beforeEach(async () => {
-	for (const name of Object.keys(process.env))
-		if (/^(HF_|HUGGING|TRANSFORMERS_|XDG_)/.test(name))
-			vi.stubEnv(name, undefined);
-	cache = await memoryFolder();
-	vi.stubEnv("HF_HOME", cache);
-	vi.stubEnv("HF_HUB_CACHE", cache);
-	onTestFinished(() => void vi.unstubAllEnvs());
+	cache = await cleanEnvironment();
 });
 
 /** A hub with a merged model, and a list of its checksums that lies elsewhere. */

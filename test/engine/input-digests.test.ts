@@ -43,6 +43,7 @@ async function hash(order: number[], inputSums: boolean, damaged = false) {
 	const plan = planOf(order.map((begin) => ({ begin, end: begin + 1000 })));
 	const digests = new InputDigests(
 		...([engine, plan, [[source(damaged)]], inputSums] as const),
+		plan.shards,
 	);
 	const slot = await engine.slots.take();
 	slot.view(0, BYTES.length).set(BYTES);

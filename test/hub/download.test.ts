@@ -31,6 +31,7 @@ import {
 	fetchRepository,
 } from "../../src/hub/fetch-repository.ts";
 import { PartialBlob } from "../../src/hub/partial.ts";
+import { LOCAL_FILES } from "../../src/io/file-system.ts";
 import { scratchFolder } from "../end-to-end/run.ts";
 import type { LocalHub, LocalHubOptions } from "./local-hub.ts";
 import { IMPATIENT, MODEL, openHub, someBytes } from "./open-hub.ts";
@@ -221,6 +222,15 @@ describe("the cache", () => {
 		await expect(bring()).rejects.toMatchObject({ code: "ERR_LOCAL_IO" });
 		await chmod(cacheDir, 0o700);
 	});
+
+	test("whose folder cannot be flushed is used all the same: it can be filled again", async () => {
+		const { blobs, bring } = await open();
+		const sync = vi.spyOn(LOCAL_FILES, "syncFolder");
+		onTestFinished(() => sync.mockRestore());
+		sync.mockRejectedValue(Object.assign(new Error("EIO"), { code: "EIO" }));
+		await expectWeights((await bring()).folder);
+		expect(sync).toHaveBeenCalledWith(blobs);
+	});
 });
 
 describe("without links", () => {
@@ -302,6 +312,7 @@ describe("a full disk", () => {
 		});
 		const error = await bring().catch((e) => e);
 		expect(error).toMatchObject({ code: "ERR_LOCAL_IO" });
+		expect(error.message).toMatch(/name another disk with --cache-dir$/);
 		const [, expected, found, missing] =
 			/expected (\d+) free bytes, found (\d+)\. Free (\d+) bytes/.exec(
 				error.message,
