@@ -46,7 +46,8 @@ export async function findLocalModel(location: string): Promise<ModelPlace> {
 			throw new UsageError({
 				where: location,
 				what: "no such file or folder",
-				remedy: "Name a folder with weights, or one weight file",
+				remedy:
+					"Name a folder with weights, one weight file, or a model of the Hub (org/name or org/name@revision)",
 			});
 		throw toLocalIoError(error, location, "opening");
 	});
