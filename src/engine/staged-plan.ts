@@ -17,6 +17,11 @@ interface StagedPlan {
 	sums: readonly string[];
 	/** by side and name: what tells each from any other, and from itself after a change */
 	inputs: Record<string, string>;
+	/**
+	 * the same of files that lay in the cache of the Hub before: a commit says what they should hold, and not whether
+	 * they did when they were read
+	 */
+	asFound: Record<string, string>;
 }
 
 /**
@@ -31,24 +36,30 @@ export function encodeStagedPlan(
 ): string {
 	const { convention, changes } = plan;
 	const inputs: [string, string][] = [];
+	const asFound: [string, string][] = [];
 	for (const [i, { side, shards }] of plan.inputs.entries())
 		for (const [j, file] of shards.entries()) {
 			const origin = withOrigin({ ...file, from: side, sha256: null });
-			const identity = origin.commit
-				? `${origin.repository}@${origin.commit}`
-				: (sources[i]?.[j]?.identity ?? "");
-			inputs.push([`${side} ${file.fileName}`, identity]);
+			const source = sources[i]?.[j] as FileSource;
+			const { identity, ready } = source;
+			const key = `${side} ${file.fileName}`;
+			const { repository, commit } = origin;
+			inputs.push([key, commit ? `${repository}@${commit}` : identity]);
+			if (commit && ready === undefined) asFound.push([key, identity]);
 		}
 	const staged: StagedPlan = {
 		...{ version: STAGING_VERSION, tool: VERSION, planId: planId(plan) },
 		...{ convention, changes, sums: sumsOf(plan) },
 		inputs: Object.fromEntries(inputs),
+		asFound: Object.fromEntries(asFound),
 	};
 	return `${JSON.stringify(staged, null, 2)}\n`;
 }
 
 /**
- * @param found     text of the `plan.json` that is there
+ * Refuse to go on with what another plan has left. What has come into the cache since is no other.
+ *
+ * @param found     text of the `plan.json` that is there, as a program has written it
  * @param expected  text of ours
  * @throws {OutputConflictError} where they differ, with all that does
  */
@@ -57,37 +68,41 @@ export function refuseOtherPlan(
 	found: string,
 	expected: string,
 ): void {
-	if (found === expected) return;
+	const [there, ours] = [parse(found), parse(expected)];
+	const details = [
+		...differences(there.plan, ours.plan, [there.plan, ours.plan]),
+		...differences(there.asFound, ours.asFound, [there.asFound]),
+	];
+	if (details.length === 0) return;
 	throw new OutputConflictError({
 		where: root,
 		what: "an unfinished merge of another plan, or of inputs that have changed since, is there",
 		remedy:
 			"Run that one again to finish it, or give --no-resume, which deletes what is there",
-		details: differences(parse(found), parse(expected)),
+		details: details.slice(0, LISTED),
 	});
 }
 
-function parse(text: string): Record<string, unknown> {
-	try {
-		const { inputs, ...rest } = JSON.parse(text);
-		return { ...rest, ...inputs };
-	} catch {
-		return {};
-	}
+type Fields = Record<string, unknown>;
+
+function parse(text: string): { plan: Fields; asFound: Fields } {
+	const { inputs, asFound = {}, ...rest } = JSON.parse(text);
+	return { plan: { ...rest, ...inputs }, asFound };
 }
 
 const LISTED = 20;
 
+/** @param keyed  whose keys count */
 function differences(
-	found: Record<string, unknown>,
-	expected: Record<string, unknown>,
+	found: Fields,
+	expected: Fields,
+	keyed: readonly Fields[],
 ): string[] {
-	const keys = new Set([...Object.keys(found), ...Object.keys(expected)]);
+	const keys = new Set(keyed.flatMap((fields) => Object.keys(fields)));
 	const text = (value: unknown) => JSON.stringify(value) ?? "nothing";
 	return [...keys]
 		.filter((key) => text(found[key]) !== text(expected[key]))
 		.map(
 			(key) => `${key}: there ${text(found[key])}, now ${text(expected[key])}`,
-		)
-		.slice(0, LISTED);
+		);
 }

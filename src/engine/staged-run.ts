@@ -182,15 +182,17 @@ class StagedRun {
 	private async prepare(): Promise<Ground> {
 		const { staging, plan, engine, opened } = this;
 		const { sources, withOrigin } = opened;
-		const planText = encodeStagedPlan(plan, sources, withOrigin);
-		const claims = await this.findClaims(planText);
+		let planText = encodeStagedPlan(plan, sources, withOrigin);
+		const found = await this.findClaims(planText);
 		let reused = NOTHING_REUSED;
-		if (claims === null) {
+		if (found === null) {
 			await staging.begin();
 			const text = Buffer.from(planText);
 			const note = await staging.notes.write("plan.json", text);
 			await note.close();
 		} else {
+			const { claims } = found;
+			planText = found.planText;
 			this.foundBytes = coveredBytes(claims);
 			const { totalBytes, foundBytes: byteLength } = this;
 			if (byteLength > 0) this.options.onResume?.({ byteLength, totalBytes });
@@ -209,18 +211,20 @@ class StagedRun {
 		return { staging, journal: this.journal, reused };
 	}
 
-	/** @returns null where there is nothing to go on with */
-	private async findClaims(planText: string): Promise<Claim[] | null> {
+	/** @returns with the text that they hang on; null where there is nothing to go on with */
+	private async findClaims(
+		ours: string,
+	): Promise<{ claims: Claim[]; planText: string } | null> {
 		const { staging } = this;
 		if (!staging.hasMerged || this.options.resume === false) return null;
 		const note = await staging.notes.read("plan.json");
 		if (note === null) return null;
 		const journal = (await staging.notes.read("journal")) ?? new Uint8Array();
-		const found = Buffer.from(note).toString("utf8");
-		const { claims } = parseJournal(journal, found);
+		const planText = Buffer.from(note).toString("utf8");
+		const { claims } = parseJournal(journal, planText);
 		if (claims.length === 0) return null;
-		refuseOtherPlan(staging.root, found, planText);
-		return claims;
+		refuseOtherPlan(staging.root, planText, ours);
+		return { claims, planText };
 	}
 
 	/** After the output has appeared: be rid of all else. */

@@ -1,11 +1,22 @@
 import { spawn } from "node:child_process";
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import {
+	copyFile,
+	mkdir,
+	readdir,
+	readFile,
+	realpath,
+	rename,
+	stat,
+	writeFile,
+} from "node:fs/promises";
 import path from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import {
+	fetch as fetchModel,
 	InterruptedError,
 	type MergeOptions,
 	merge,
+	OutputConflictError,
 	VerificationError,
 } from "../../src/index.ts";
 import { openHub } from "../hub/open-hub.ts";
@@ -161,6 +172,47 @@ describe("a merge while the files come", () => {
 		const { resumed } = await opened.start();
 		expect(resumed?.byteLength).toBeGreaterThan(0);
 		await expectRight(opened, "safetensors");
+	});
+});
+
+describe("a merge of what the cache holds", () => {
+	async function stopped() {
+		const opened = await open(2, "safetensors");
+		opened.gate.open();
+		const { hub, cacheDir } = opened;
+		for (const repo of [BASE, DELTA])
+			await fetchModel({
+				...{ repo, cacheDir, endpoint: hub.endpoint, token: null },
+			});
+		await stopOnceSafe(opened, { syncBytes: 2 ** 16 });
+		return opened;
+	}
+
+	test("goes on", async () => {
+		const opened = await stopped();
+		const { resumed } = await opened.start();
+		expect(resumed?.byteLength).toBeGreaterThan(0);
+		await expectRight(opened, "safetensors");
+	});
+
+	test("does not go on where a file was replaced since: what was made of it may be wrong", async () => {
+		const { cacheDir, folder, start } = await stopped();
+		const name = NAMES.safetensors(2);
+		const [file] = (await readdir(cacheDir, { recursive: true })).filter(
+			(file) => file.includes("delta") && file.endsWith(name),
+		);
+		const blob = await realpath(path.join(cacheDir, file as string));
+		await copyFile(blob, `${blob}.copy`);
+		await rename(`${blob}.copy`, blob);
+		const error = await start().catch((error) => error);
+		expect(error).toBeInstanceOf(OutputConflictError);
+		expect(error.fault.details).toEqual([
+			expect.stringMatching(
+				`^delta ${name}: there "[0-9:.]+", now "[0-9:.]+"$`,
+			),
+		]);
+		expect(await readdir(folder)).toEqual(["cache", "out.merge-delta"]);
+		expect((await start({ resume: false })).resumed).toBe(null);
 	});
 });
 
