@@ -34,9 +34,10 @@ export function encodeStagedPlan(
 	for (const [i, { side, shards }] of plan.inputs.entries())
 		for (const [j, file] of shards.entries()) {
 			const origin = withOrigin({ ...file, from: side, sha256: null });
+			const source = sources[i]?.[j] as FileSource;
 			const identity = origin.commit
 				? `${origin.repository}@${origin.commit}`
-				: (sources[i]?.[j]?.identity ?? "");
+				: source.identity;
 			inputs.push([`${side} ${file.fileName}`, identity]);
 		}
 	const staged: StagedPlan = {
@@ -67,13 +68,10 @@ export function refuseOtherPlan(
 	});
 }
 
+/** @param text  as a program has written it: the claims hang on it */
 function parse(text: string): Record<string, unknown> {
-	try {
-		const { inputs, ...rest } = JSON.parse(text);
-		return { ...rest, ...inputs };
-	} catch {
-		return {};
-	}
+	const { inputs, ...rest } = JSON.parse(text);
+	return { ...rest, ...inputs };
 }
 
 const LISTED = 20;
