@@ -10,7 +10,7 @@ import {
 	VerificationError,
 } from "../errors.ts";
 import { listIfThere, removeTree, syncFolder } from "../io/folders.ts";
-import { lookAtOutput, outputExists, stagingPath } from "../io/output-place.ts";
+import { lookAtOutput, outputExists } from "../io/output-place.ts";
 import { Staging } from "../io/staging.ts";
 import { failing } from "../io/system-error.ts";
 import type { Place } from "../io/take-over.ts";
@@ -69,10 +69,6 @@ export async function runStaged(
 	options: StagedOptions,
 	write: (ground: Ground) => Promise<Manifest>,
 ): Promise<StagedResult> {
-	const isThere = (await lookAtOutput(place.files, place.out)) === "full";
-	const root = stagingPath(place.out);
-	if (isThere && !options.overwrite && !(await listIfThere(place.files, root)))
-		throw outputExists(place.out);
 	const staging = await Staging.open(place);
 	const run = new StagedRun(plan, opened, staging, place, engine, options);
 	try {
@@ -195,7 +191,7 @@ class StagedRun {
 			planText = found.planText;
 			this.foundBytes = coveredBytes(claims);
 			const { totalBytes, foundBytes: byteLength } = this;
-			if (byteLength > 0) this.options.onResume?.({ byteLength, totalBytes });
+			this.options.onResume?.({ byteLength, totalBytes });
 			const staged = await staging.list(outputNames(plan));
 			reused = await checkClaims(
 				...([plan.shards, staged, claims, staging, engine] as const),
@@ -222,7 +218,7 @@ class StagedRun {
 		const journal = (await staging.notes.read("journal")) ?? new Uint8Array();
 		const planText = Buffer.from(note).toString("utf8");
 		const { claims } = parseJournal(journal, planText);
-		if (claims.length === 0) return null;
+		if (coveredBytes(claims) === 0) return null;
 		refuseOtherPlan(staging.root, planText, ours);
 		return { claims, planText };
 	}
@@ -246,8 +242,9 @@ class StagedRun {
 			await staging.discard();
 		} catch (error) {
 			await staging.release().catch(() => {});
+			const { message } = error as Error;
 			warnings.push(
-				`what is left beside the output could not be deleted: ${error instanceof Error ? error.message : error}`,
+				`what is left beside the output could not be deleted: ${message}`,
 			);
 		}
 		if (!staging.syncsFolders)

@@ -25,6 +25,8 @@ import {
 
 /** Of a file of the output that is not whole yet. */
 const PART_SUFFIX = ".merge-delta-part";
+/** What a rename to a name fails with at which something stands. */
+const IS_THERE: readonly (string | null)[] = ["ENOTEMPTY", "EEXIST", "ENOTDIR"];
 
 /** A file of the output on its way. */
 export interface StagedFile {
@@ -213,8 +215,8 @@ export class Staging {
 		old: string | null,
 	): Promise<void> {
 		const { out, merged, files, root } = this;
-		for (const { fileName, isWhole } of await this.list(fileNames))
-			if (!isWhole) throw strange(path.join(merged, fileName));
+		for (const staged of await this.list(fileNames))
+			if (!staged.isWhole) throw strange(this.pathOf(staged));
 		if (!(await syncFolder(files, merged))) this.syncsFolders = false;
 		const there = await lookAtOutput(files, out);
 		if (there === "empty") await files.removeFolder(out).catch(() => {});
@@ -225,9 +227,7 @@ export class Staging {
 		}
 		await files.rename(merged, out).catch(async (error) => {
 			if (old !== null) await files.rename(old, out).catch(() => {});
-			const code = systemErrorCode(error) ?? "";
-			if (["ENOTEMPTY", "EEXIST", "ENOTDIR"].includes(code))
-				throw outputExists(out);
+			if (IS_THERE.includes(systemErrorCode(error))) throw outputExists(out);
 			throw toLocalIoError(error, out, "publishing");
 		});
 		this.mergedIsThere = false;

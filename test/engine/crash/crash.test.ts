@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { CrashTest } from "./crash-test.ts";
-import type { Operation } from "./sim-fs.ts";
+import type { Operation, SimOptions } from "./sim-fs.ts";
 import { openTinyMerge, type TinyMerge } from "./tiny-merge.ts";
 
 let merge: TinyMerge;
@@ -48,8 +48,10 @@ test("a hundred thousand crashes were tried", () => {
 	expect(all.twice).toBeGreaterThan(500);
 });
 
+type Is = (operation: Operation) => boolean;
+
 /** Every place where something is made durable. */
-const SYNCS: Record<string, (operation: Operation) => boolean> = {
+const SYNCS: Record<string, Is> = {
 	"a shard": ({ what, file }) =>
 		what === "sync" && /safetensors\.merge-delta-part$/.test(file),
 	"a file beside the shards": ({ what, file }) =>
@@ -67,22 +69,81 @@ const SYNCS: Record<string, (operation: Operation) => boolean> = {
 		what === "syncFolder" && /sim$/.test(file),
 };
 
+/** Renames that come too late: only after what they must precede. */
+const RENAMES: Record<string, [isIt: Is, isLater: Is]> = {
+	"names the plan only after something is safe": [
+		isRenameTo(/plan\.json$/),
+		SYNCS["the journal"] as Is,
+	],
+	"names the journal only after something is safe": [
+		isRenameTo(/journal$/),
+		SYNCS["the journal"] as Is,
+	],
+	"names whole files only after their folder was synced": [
+		isRenameTo(/merged\.[0-9a-f]+\/[^/]+$/),
+		SYNCS["the names of the output's files"] as Is,
+	],
+	"takes files over only after the folder around them was synced": [
+		isRenameTo(/merged\.[0-9a-f]+$/),
+		SYNCS["the names in the staging folder"] as Is,
+	],
+	"takes files over only after the output has appeared": [
+		isRenameTo(/merged\.[0-9a-f]+$/),
+		isRenameTo(/sim\/out$/),
+	],
+	"lets the output appear only after the folder around it was synced": [
+		isRenameTo(/sim\/out$/),
+		SYNCS["the names beside the output"] as Is,
+	],
+	"lets the output appear only after the old one was deleted": [
+		isRenameTo(/sim\/out$/),
+		({ what, file }) => what === "removeFolder" && /out\.old-\w+$/.test(file),
+	],
+	"moves the old output away only after the new one has appeared": [
+		isRenameTo(/sim\/out\.old-\w+$/),
+		isRenameTo(/sim\/out$/),
+	],
+};
+
+function isRenameTo(name: RegExp): Is {
+	return ({ what, to = "" }) => what === "rename" && name.test(to);
+}
+
+/** Whether a run that differs so turns out wrong; the first that is found is enough. */
+async function isFound(options: SimOptions): Promise<boolean> {
+	for (const overwrite of [false, true]) {
+		const crashes = await CrashTest.open(merge, overwrite, options, 1);
+		await crashes.run({ draws: 1, seed: 1, again: 2 });
+		if (crashes.wrong.length > 0) return true;
+	}
+	return false;
+}
+
 describe("the simulation finds it where a program", () => {
-	const omissions = Object.entries(SYNCS).flatMap(([name, isIt]) =>
-		(["never", "late"] as const).map((how) => [how, name, isIt] as const),
+	test.each(Object.entries(SYNCS))(
+		"never syncs %s",
+		async (_, omits) => {
+			expect(await isFound({ omits })).toBe(true);
+		},
+		60_000,
 	);
-	test.each(omissions)(
-		"%s syncs %s",
-		async (how, _, isIt) => {
-			const omits = (operation: Operation) => (isIt(operation) ? how : null);
-			let wrong = 0;
-			for (const overwrite of [false, true]) {
-				if (wrong > 0) break;
-				const crashes = await CrashTest.open(merge, overwrite, { omits }, 1);
-				await crashes.run({ draws: 10, seed: 1, again: 1 });
-				wrong += crashes.wrong.length;
-			}
-			expect(wrong).toBeGreaterThan(0);
+
+	test.each([
+		...Object.entries(SYNCS).map(
+			([name, isIt]) =>
+				[
+					`syncs ${name} only after what is renamed next`,
+					isIt,
+					isRenameTo(/./),
+				] as const,
+		),
+		...Object.entries(RENAMES).map(([name, both]) => [name, ...both] as const),
+	])(
+		"%s",
+		async (_, isIt, isLater) => {
+			const delays = (operation: Operation) =>
+				isIt(operation) ? isLater : null;
+			expect(await isFound({ delays })).toBe(true);
 		},
 		60_000,
 	);

@@ -318,6 +318,7 @@ describe.skipIf(why.memory !== null)("with little memory", () => {
 			],
 		];
 		const limit = await openMemoryLimit(LIMIT_BYTES);
+		onTestFinished(() => limit.close());
 		const { code, stderr } = await runCommand(args("out"), limit.wrapper);
 		expect(code, stderr).toBe(0);
 		const sums = await describeFolder(path.join(folder, "out"));
@@ -325,7 +326,6 @@ describe.skipIf(why.memory !== null)("with little memory", () => {
 		await limit.set(2 ** 26);
 		const killed = await runCommand(args("out"), limit.wrapper);
 		expect(killed.code).not.toBe(0);
-		await limit.close();
 		const again = await runCommand(args("out"));
 		expect(again.code, again.stderr).toBe(0);
 		expect(await describeFolder(path.join(folder, "out"))).toBe(sums);

@@ -1,11 +1,19 @@
-import { existsSync, mkdirSync, rmdirSync, writeFileSync } from "node:fs";
+import {
+	existsSync,
+	mkdirSync,
+	readFileSync,
+	rmdirSync,
+	writeFileSync,
+} from "node:fs";
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 
 /** A group of processes that may have so much memory, page cache and all. */
 export interface MemoryLimit {
 	/** a command behind it is in the group */
 	wrapper: string[];
 	set(byteLength: number): Promise<void>;
+	/** Be rid of the group, and of whoever is in it still. */
 	close(): Promise<void>;
 }
 
@@ -30,15 +38,34 @@ export async function openMemoryLimit(
 	const group = tryToMake();
 	if (group === null) throw new Error("no memory limit can be set here");
 	const { folder, limit } = group;
-	const set = async (bytes: number) =>
-		writeFileSync(path.join(folder, limit), String(bytes));
-	await set(byteLength);
 	const program = `echo $$ > ${folder}/cgroup.procs; exec "$@"`;
-	return {
+	const opened: MemoryLimit = {
 		wrapper: ["sh", "-c", program, "sh"],
-		set,
-		close: async () => rmdirSync(folder),
+		set: async (bytes) =>
+			writeFileSync(path.join(folder, limit), String(bytes)),
+		close: async () => {
+			while (killAll(folder)) await setTimeout(10);
+			rmdirSync(folder);
+		},
 	};
+	await opened.set(byteLength).catch(async (error) => {
+		await opened.close();
+		throw error;
+	});
+	return opened;
+}
+
+/** @returns whether there was anybody in a group */
+function killAll(folder: string): boolean {
+	const text = readFileSync(path.join(folder, "cgroup.procs"), "utf8");
+	const pids = text.split("\n").map(Number).filter(Boolean);
+	for (const pid of pids)
+		try {
+			process.kill(pid, "SIGKILL");
+		} catch {
+			// gone meanwhile
+		}
+	return pids.length > 0;
 }
 
 function tryToMake(): { folder: string; limit: string } | null {

@@ -39,14 +39,22 @@ export type Event = Change | { kind: "sync"; node: number };
 export interface SimOptions {
 	/** asked before each operation; a code such as `ENOSPC` makes it fail */
 	fail?: (operation: Operation, index: number) => string | null;
-	/** syncs that are said to be done and are not: never, or only after the next rename */
-	omits?: (operation: Operation) => "never" | "late" | null;
+	/** syncs that are said to be done and never are */
+	omits?: (operation: Operation) => boolean;
+	/** syncs and renames that are said to be done and are only after an operation like this */
+	delays?: (operation: Operation) => ((later: Operation) => boolean) | null;
 	/** told before an operation takes effect */
 	watch?: (operation: Operation, sim: SimFs, bytes?: Uint8Array) => void;
 	/** of writes, for fewer bytes than were asked for */
 	shortWrites?: boolean;
 	/** operations under way at once are done in an order that depends on this */
 	seed?: number;
+}
+
+/** Something that is done only after an operation like this. */
+interface Delayed {
+	until: (later: Operation) => boolean;
+	act: () => void;
 }
 
 /** The root of every simulated disk. */
@@ -63,7 +71,7 @@ export class SimFs implements FileSystem {
 	readonly pending = new Pending();
 	operations = 0;
 	private readonly options: SimOptions;
-	private readonly late: number[] = [];
+	private delayed: Delayed[] = [];
 	/** of files that were renamed */
 	private readonly paths = new Map<number, string>();
 	private next: number;
@@ -124,13 +132,21 @@ export class SimFs implements FileSystem {
 	}
 
 	async removeFolder(file: string): Promise<void> {
-		await this.begin({ what: "removeFolder", file });
+		const operation: Operation = { what: "removeFolder", file };
+		await this.begin(operation);
 		if (this.folderAt(file).size > 0) throw failure("ENOTEMPTY");
-		this.change({ kind: "entries", entries: [this.removal(file)] });
+		this.soonOrLate(operation, () =>
+			this.change({ kind: "entries", entries: [this.removal(file)] }),
+		);
 	}
 
 	async rename(from: string, to: string): Promise<void> {
-		await this.begin({ what: "rename", file: from, to });
+		const operation: Operation = { what: "rename", file: from, to };
+		await this.begin(operation);
+		this.soonOrLate(operation, () => this.renameNow(from, to));
+	}
+
+	private renameNow(from: string, to: string): void {
 		const node = this.find(from);
 		if (node === null) throw failure("ENOENT");
 		const there = this.find(to);
@@ -148,7 +164,6 @@ export class SimFs implements FileSystem {
 			entries: [this.removal(from), { folder, name, node, makes }],
 		});
 		this.paths.set(node, to);
-		for (const late of this.late.splice(0)) this.settle(late);
 	}
 
 	async syncFolder(file: string): Promise<void> {
@@ -232,14 +247,21 @@ export class SimFs implements FileSystem {
 	}
 
 	private sync(operation: Operation, node: number): void {
-		const omitted = this.options.omits?.(operation) ?? null;
-		if (omitted === null) this.settle(node);
-		if (omitted === "late") this.late.push(node);
+		if (this.options.omits?.(operation)) return;
+		this.soonOrLate(operation, () => {
+			this.events.push({ kind: "sync", node });
+			this.pending.settle(node);
+		});
 	}
 
-	private settle(node: number): void {
-		this.events.push({ kind: "sync", node });
-		this.pending.settle(node);
+	/** Do it now, and then what has waited for it; or let it wait itself. */
+	private soonOrLate(operation: Operation, act: () => void): void {
+		const until = this.options.delays?.(operation) ?? null;
+		if (until === null) act();
+		const due = this.delayed.filter((each) => each.until(operation));
+		this.delayed = this.delayed.filter((each) => !due.includes(each));
+		if (until !== null) this.delayed.push({ until, act });
+		for (const each of due) each.act();
 	}
 
 	private change(change: Change): void {

@@ -40,11 +40,19 @@ export const OUT = path.join(SIM_ROOT, "out");
 /** A merge of a few dozen kilobytes, with several shards, grown rows and side files, that runs in this thread. */
 export interface TinyMerge {
 	plan: MergePlan;
-	/** Merge, as a process of its own does. @param boot  unlike that of every process before */
+	opened: OpenInputs;
+	engine: Engine;
+	/**
+	 * Merge, as a process of its own does.
+	 *
+	 * @param boot     unlike that of every process before
+	 * @param changed  what is not as it is here
+	 */
 	run(
 		files: FileSystem,
 		boot: number,
 		options?: Partial<PublishOptions>,
+		changed?: { plan?: Partial<MergePlan>; opened?: Partial<OpenInputs> },
 	): Promise<PublishReport>;
 	close(): Promise<void>;
 }
@@ -88,8 +96,8 @@ export async function openTinyMerge(folder: string): Promise<TinyMerge> {
 	};
 	const engine = openSmallEngine();
 	return {
-		plan: planned.plan,
-		run: (files, boot, options = {}) => {
+		...{ plan: planned.plan, opened, engine },
+		run: (files, boot, options = {}, changed = {}) => {
 			const self = {
 				host: "sim",
 				bootId: `boot ${boot}`,
@@ -98,7 +106,9 @@ export async function openTinyMerge(folder: string): Promise<TinyMerge> {
 			};
 			const place = { out: OUT, files, self };
 			const all = { out: OUT, allowNonFinite: true, ...options };
-			return makeOutput(planned.plan, opened, place, engine, all);
+			const merged = { ...planned.plan, ...changed.plan };
+			const inputs = { ...opened, ...changed.opened };
+			return makeOutput(merged, inputs, place, engine, all);
 		},
 		close: () => engine.close(),
 	};
