@@ -8,6 +8,7 @@ import { outputBytes } from "../../../src/engine/staged-run.ts";
 import type { OpenInputs } from "../../../src/engine/write-output.ts";
 import { OutputConflictError } from "../../../src/errors.ts";
 import { CHECKSUM_FILE_NAME } from "../../../src/format/checksum-file.ts";
+import type { FileSource } from "../../../src/io/file-source.ts";
 import { diskBefore } from "./crash-test.ts";
 import type { Nodes } from "./disk.ts";
 import { type Operation, SimFs, type SimOptions } from "./sim-fs.ts";
@@ -229,14 +230,26 @@ const FROM_HUB: Partial<OpenInputs> = {
 	withOrigin: (file) => ({ ...file, repository: "org/name", commit: "12ab" }),
 };
 
-test("files of one commit are the same wherever they lie", async () => {
-	const nodes = await leave(isAppearance, false, { opened: FROM_HUB });
+function fromHub(changes: Partial<FileSource>) {
 	const sources = merge.opened.sources.map((side) =>
-		side.map((source) => ({ ...source, identity: "2" })),
+		side.map((source) => ({ ...source, ...changes })),
 	);
-	const opened = { ...FROM_HUB, sources };
+	return { ...FROM_HUB, sources };
+}
+
+test("files of one commit that were fetched are the same wherever they lie", async () => {
+	const fetched = fromHub({ ready: async () => {} });
+	const nodes = await leave(isAppearance, false, { opened: fetched });
+	const opened = fromHub({ identity: "2" });
 	const { resumed } = await merge.run(new SimFs(nodes), 2, {}, { opened });
 	expect(resumed?.shards).toBe(2);
+});
+
+test("files of one commit that lay in the cache are not, once they were replaced", async () => {
+	const nodes = await leave(isAppearance, false, { opened: FROM_HUB });
+	const opened = fromHub({ identity: "2" });
+	const running = merge.run(new SimFs(nodes), 2, {}, { opened });
+	await expect(running).rejects.toThrow(OutputConflictError);
 });
 
 test("another merge of which nothing is safe is no obstacle", async () => {
