@@ -80,7 +80,7 @@ const RENAMES: Record<string, [isIt: Is, isLater: Is]> = {
 		SYNCS["the journal"] as Is,
 	],
 	"names whole files only after their folder was synced": [
-		isRenameTo(/merged\.[0-9a-f]+\/[^/]+$/),
+		isRenameTo(/merged\.[0-9a-f]+[\\/].+$/),
 		SYNCS["the names of the output's files"] as Is,
 	],
 	"takes files over only after the folder around them was synced": [
@@ -89,19 +89,19 @@ const RENAMES: Record<string, [isIt: Is, isLater: Is]> = {
 	],
 	"takes files over only after the output has appeared": [
 		isRenameTo(/merged\.[0-9a-f]+$/),
-		isRenameTo(/sim\/out$/),
+		isRenameTo(/\bout$/),
 	],
 	"lets the output appear only after the folder around it was synced": [
-		isRenameTo(/sim\/out$/),
+		isRenameTo(/\bout$/),
 		SYNCS["the names beside the output"] as Is,
 	],
 	"lets the output appear only after the old one was deleted": [
-		isRenameTo(/sim\/out$/),
+		isRenameTo(/\bout$/),
 		({ what, file }) => what === "removeFolder" && /out\.old-\w+$/.test(file),
 	],
 	"moves the old output away only after the new one has appeared": [
-		isRenameTo(/sim\/out\.old-\w+$/),
-		isRenameTo(/sim\/out$/),
+		isRenameTo(/out\.old-\w+$/),
+		isRenameTo(/\bout$/),
 	],
 };
 
