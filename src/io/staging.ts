@@ -104,7 +104,7 @@ export class Staging {
 		await this.notes.remove();
 		if (this.mergedIsThere) {
 			await removeTree(this.files, this.merged);
-			// Or a loss of power could bring it back beside the new one.
+			// Or a loss of power could bring back what was in it, under the name of the new one.
 			await syncFolder(this.files, this.root);
 		}
 		await this.files
