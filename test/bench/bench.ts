@@ -39,6 +39,10 @@ const options = await yargs(process.argv.slice(2))
 			default: "both" as const,
 			describe: "of the page cache",
 		},
+		only: {
+			type: "string",
+			describe: "measure merges whose row fits this expression, and no more",
+		},
 		json: {
 			type: "boolean",
 			default: false,
@@ -116,7 +120,8 @@ function contenders({ models, single, torch }: Data): Map<string, Runner> {
 			list.set(name, () =>
 				runCommand(python, [here("torch_merge.py"), mode, base, delta, out]),
 			);
-	return list;
+	const only = new RegExp(options.only ?? "");
+	return new Map([...list].filter(([what]) => only.test(what)));
 }
 
 async function measureState(
@@ -231,10 +236,13 @@ if (options.state !== "warm") {
 		);
 }
 if (options.state !== "cold") results.warm = await measureState("warm", data);
-results.verify = await measureVerify(models);
-results.start = await measureStart();
-say("kernels");
-const kernels: KernelSpeed[] = measureKernels();
+const kernels: KernelSpeed[] = [];
+if (options.only === undefined) {
+	results.verify = await measureVerify(models);
+	results.start = await measureStart();
+	say("kernels");
+	kernels.push(...measureKernels());
+}
 await rm(out, { recursive: true, force: true });
 
 if (options.json)
@@ -259,14 +267,18 @@ else {
 					`(${median.toFixed(2)})`.padStart(9),
 					(options.size / best).toFixed(2).padStart(5),
 					ratio.toFixed(2).padStart(8),
-					(cpuSeconds / options.size).toFixed(2).padStart(9),
+					(cpuSeconds === null
+						? ""
+						: (cpuSeconds / options.size).toFixed(2)
+					).padStart(9),
 					(peakMiB?.toFixed(0) ?? "").padStart(6),
 				].join(" "),
 			);
 	}
-	console.log(
-		"\nkernels, one core, operands in cache                 GB/s of output",
-	);
+	if (kernels.length > 0)
+		console.log(
+			"\nkernels, one core, operands in cache                 GB/s of output",
+		);
 	for (const { kernel, sum, gbPerSecond } of kernels)
 		console.log(
 			`${kernel.padEnd(15)} ${sum.padEnd(30)} ${gbPerSecond.toFixed(2).padStart(8)}`,

@@ -14,7 +14,7 @@ export interface Result {
 	best: number;
 	median: number;
 	/** of the best run */
-	cpuSeconds: number;
+	cpuSeconds: number | null;
 	peakMiB: number | null;
 	/** of the best to the best of the first */
 	ratio: number;
@@ -35,7 +35,7 @@ export async function runCommand(
 	const seconds = (performance.now() - started) / 1000;
 	const last = stdout.trim().split("\n").at(-1) ?? "";
 	if (last.startsWith("{")) return JSON.parse(last);
-	return { seconds, cpuSeconds: Number.NaN, peakMiB: null };
+	return { seconds, cpuSeconds: null, peakMiB: null };
 }
 
 interface RaceOptions {
@@ -123,7 +123,7 @@ function summarise(what: string, usages: readonly Usage[]): Result {
 		what,
 		best: best?.seconds ?? Number.NaN,
 		median: median?.seconds ?? Number.NaN,
-		cpuSeconds: best?.cpuSeconds ?? Number.NaN,
+		cpuSeconds: best?.cpuSeconds ?? null,
 		peakMiB: best?.peakMiB ?? null,
 		ratio: 1,
 	};

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 
 /**
- * What a piece of work took: `cpuSeconds` user and system, `peakMiB` of the whole process, null where the
+ * What a piece of work took: `cpuSeconds` user and system, `peakMiB` of the whole process, both null where the
  * system does not tell.
- * @typedef {{ seconds: number, cpuSeconds: number, peakMiB: number | null }} Usage
+ * @typedef {{ seconds: number, cpuSeconds: number | null, peakMiB: number | null }} Usage
  */
 
 /**
