@@ -63,7 +63,8 @@ export function checkLengths(
 	checkLength("out", out, spec.out, count);
 }
 
-function checkLength(
+/** @throws {RangeError} unless an operand holds so many elements */
+export function checkLength(
 	operand: string,
 	bytes: Uint8Array,
 	dtype: FloatDtype,

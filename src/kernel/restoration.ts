@@ -5,7 +5,7 @@ import {
 	type Differences,
 	patternsOf,
 } from "./differences.ts";
-import type { AddSpec, Kernel } from "./kernel.ts";
+import { type AddSpec, checkLength, type Kernel } from "./kernel.ts";
 
 /** The sum that a merge will make of base and delta, and the type of what it should give back. */
 export interface RestorationSpec extends AddSpec {
@@ -78,19 +78,6 @@ export function countUnrestored(
 		else compareConverted(spec, merged, expected, kernel, scratch, total);
 	}
 	return total;
-}
-
-function checkLength(
-	operand: string,
-	bytes: Uint8Array,
-	dtype: FloatDtype,
-	count: number,
-): void {
-	const expected = count * elementByteLength(dtype);
-	if (bytes.length !== expected)
-		throw new RangeError(
-			`${operand} holds ${bytes.length} bytes, expected ${expected} of ${dtype}`,
-		);
 }
 
 function compareConverted(
