@@ -86,8 +86,8 @@ export class TorchSource implements FileSource {
 		}
 	}
 
-	async ready(): Promise<void> {
-		await this.file.ready?.();
+	get ready(): (() => Promise<void>) | undefined {
+		return this.file.ready?.bind(this.file);
 	}
 
 	get isDirect(): boolean {

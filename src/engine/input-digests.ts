@@ -148,8 +148,12 @@ export class InputDigests {
 			const { input, shard, hashed } = stretch;
 			const fileOffset = hashed - (hashed % DIRECT_ALIGNMENT);
 			const byteLength = Math.min(sliceBytes, end - fileOffset);
+			const wanted = { begin: hashed, end: fileOffset + byteLength };
 			const read = { input, shard, fileOffset, byteLength, slotOffset: 0 };
-			yield { reads: [read], literals: [], parts: [], write: null };
+			yield {
+				...{ reads: [{ ...read, wanted }], literals: [] },
+				...{ parts: [], write: null },
+			};
 			if (stretch.hashed === hashed)
 				throw new RangeError("a slice to catch up was not run");
 		}
@@ -165,10 +169,10 @@ export class InputDigests {
 	}
 }
 
-/** Whether a read holds bytes of those that are hashed as they pass. */
-function isAhead({ ahead }: Stretch, read: Read): boolean {
-	const next = ahead[countLeading(ahead, ({ end }) => end <= read.fileOffset)];
-	return next !== undefined && next.begin < endOf(read);
+/** Whether a read is of those that are hashed as they pass; what it touches at its edges does not count. */
+function isAhead({ ahead }: Stretch, { wanted }: Read): boolean {
+	const next = ahead[countLeading(ahead, ({ end }) => end <= wanted.begin)];
+	return next !== undefined && next.begin < wanted.end;
 }
 
 function endOf({ fileOffset, byteLength }: Read): number {

@@ -63,6 +63,8 @@ export async function runPlan(
 const FIRST_SLICE_BYTES = 2 ** 22;
 /** Below this, handing a slice to other threads costs more than its arithmetic. */
 const LEAST_SLICE_BYTES = 2 ** 20;
+/** What a slot keeps for reads that are widened to whole pages, so that slices are not cut shorter for them. */
+const WIDENING_BYTES = 2 ** 16;
 
 class Run {
 	private readonly plan: MergePlan;
@@ -124,7 +126,8 @@ class Run {
 			...([plan, { tracks, schedule, passing }, ground, engine] as const),
 		);
 		const { syncBytes } = engine.options;
-		const most = Math.min(engine.slots.slotBytes / 3, syncBytes / 2);
+		const room = engine.slots.slotBytes - WIDENING_BYTES;
+		const most = Math.min(room / 3, syncBytes / 2);
 		this.pace = new Pace({
 			first: FIRST_SLICE_BYTES,
 			least: Math.min(LEAST_SLICE_BYTES, alignDown(most)),

@@ -9,6 +9,7 @@ import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { AddSpec } from "../kernel/kernel.ts";
 import type { RestorationSpec } from "../kernel/restoration.ts";
 import { elementByteLength, type FloatDtype } from "../tensor/dtype.ts";
+import type { ByteRange } from "./read-order.ts";
 
 /**
  * A stretch of an output file with all that is needed to make it, laid out in one slot: the output from
@@ -31,6 +32,8 @@ export interface OutputSlice extends Slice {
 /** Bytes of one input that lie together in its file and in the slot. */
 export interface Read extends Span {
 	slotOffset: number;
+	/** what the slice is made of; all else lies there only because direct I/O reads whole pages */
+	wanted: ByteRange;
 }
 
 /** Bytes in a slot. */
@@ -268,6 +271,7 @@ class SlotLayout {
 				fileOffset: begin,
 				byteLength: length,
 				slotOffset: at,
+				wanted: { begin: fileOffset, end: fileOffset + byteLength },
 			});
 			at += length;
 		}

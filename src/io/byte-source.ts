@@ -26,11 +26,12 @@ export interface ByteSource {
 	/** of a file that is stored nowhere: best read in the order of its bytes */
 	readonly passing?: PassingFile | undefined;
 	/**
-	 * Of a file that is still on its way: resolves once it is here, and is to be awaited before it is read in earnest.
+	 * Of a file that is fetched: resolves once it is here, and is to be awaited before it is read in earnest. Undefined
+	 * for one that was here from the start.
 	 *
 	 * @throws whatever kept it from coming
 	 */
-	ready?(): Promise<void>;
+	readonly ready?: (() => Promise<void>) | undefined;
 	/**
 	 * Fill `into` with the bytes from `fileOffset` on: wholly, or throw.
 	 *

@@ -66,7 +66,8 @@ async function hash(order: number[], inputSums: boolean, damaged = false) {
 	const common = { ...{ input: 0, shard: 0 }, ...NOTHING_ELSE };
 	for (const begin of order)
 		for (const fileOffset of [begin, begin + 500]) {
-			const read = { ...common, fileOffset, byteLength: 500 };
+			const wanted = { begin: fileOffset, end: fileOffset + 500 };
+			const read = { ...common, ...widened(wanted), wanted };
 			const slice: Slice = { ...NO_OUTPUT, reads: [read] };
 			await runAgain(digests.catchUp(slice, 2 ** 20));
 			await run(slice);
@@ -74,6 +75,15 @@ async function hash(order: number[], inputSums: boolean, damaged = false) {
 	await runAgain(digests.remainder(2 ** 20));
 	const sums = await digests.finish();
 	return { again, sha256: sums?.[0]?.[0] ?? null };
+}
+
+const EDGE = 20;
+
+/** As direct I/O would: a read touches what lies beside it. */
+function widened({ begin, end }: ByteRange) {
+	const fileOffset = Math.max(begin - EDGE, 0);
+	const byteLength = Math.min(end + EDGE, BYTES.length) - fileOffset;
+	return { fileOffset, byteLength };
 }
 
 const NOTHING_ELSE = { slotOffset: 0 };
@@ -89,9 +99,9 @@ test("a file whose checksum is wanted is read again only where it came out of or
 	// Reads for the checksum alone begin at a page, which is the file's first here.
 	for (const [order, again] of [
 		[[0, 1000, 2000, 3000], []],
-		[[2000, 0, 1000, 3000], [{ begin: 0, end: 3000 }]],
+		[[2000, 0, 1000, 3000], [{ begin: 0, end: 3000 - EDGE }]],
 		[[3000, 0, 1000, 2000], [{ begin: 0, end: 4000 }]],
-		[[1000, 2000, 3000, 0], [{ begin: 0, end: 1000 }]],
+		[[1000, 2000, 3000, 0], [{ begin: 0, end: 1000 - EDGE }]],
 	] as const)
 		expect(await hash([...order], true)).toEqual({ again, sha256: SHA256 });
 });
