@@ -44,8 +44,12 @@ export class TorchSource implements FileSource {
 			: file.byteLength;
 	}
 
-	read(fileOffset: number, into: Uint8Array): Promise<void> {
-		return this.readBy(this.file, fileOffset, into);
+	read(
+		fileOffset: number,
+		into: Uint8Array,
+		isOneOfTwo?: boolean,
+	): Promise<void> {
+		return this.readBy(this.file, fileOffset, into, isOneOfTwo);
 	}
 
 	get passing(): PassingFile | undefined {
@@ -67,9 +71,10 @@ export class TorchSource implements FileSource {
 		file: ByteSource,
 		fileOffset: number,
 		into: Uint8Array,
+		isOneOfTwo?: boolean,
 	): Promise<void> {
 		if (fileOffset + into.length <= this.byteLength || !this.views.length)
-			return file.read(fileOffset, into);
+			return file.read(fileOffset, into, isOneOfTwo);
 		const inFile = Math.max(this.byteLength - fileOffset, 0);
 		if (inFile > 0) await file.read(fileOffset, into.subarray(0, inFile));
 		into.fill(0, inFile); // what lies between the views

@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
 import type { KernelName } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/select.ts";
+import { DigestOwners } from "./digest-owners.ts";
 import { type Step, type StepResult, StepRunner } from "./step.ts";
 import type { WorkerStart } from "./worker.ts";
 
@@ -95,12 +96,12 @@ interface Member {
 	sent: Entry[];
 }
 
-/** Threads that take the next step they may do; the first to hash a file hashes all of it. */
+/** Threads that take the next step they may do. */
 class ThreadCrew implements Crew {
 	readonly seconds = { add: 0, hash: 0, wait: 0 };
 	private readonly members: Member[];
 	private readonly opened = performance.now();
-	private readonly owners = new Map<number, Member>();
+	private readonly owners: DigestOwners<Member>;
 	private readonly queue: Entry[] = [];
 	private failure: unknown = null;
 	private closing = false;
@@ -117,6 +118,7 @@ class ThreadCrew implements Crew {
 			});
 			return member;
 		});
+		this.owners = new DigestOwners(this.members);
 	}
 
 	get threads(): number {
@@ -145,7 +147,7 @@ class ThreadCrew implements Crew {
 		const entry = member.sent.shift();
 		if (!entry) return;
 		countSeconds(this.seconds, entry.step, result);
-		if (entry.step.kind === "finish") this.owners.delete(entry.step.digest);
+		if (entry.step.kind === "finish") this.owners.release(entry.step.digest);
 		entry.resolve(result);
 		this.dispatch();
 	}
@@ -158,14 +160,13 @@ class ThreadCrew implements Crew {
 	}
 
 	private send(member: Member): void {
-		const index = this.queue.findIndex(({ step }) => {
-			if (!("digest" in step)) return true;
-			const owner = this.owners.get(step.digest);
-			return owner === undefined || owner === member;
-		});
+		const index = this.queue.findIndex(
+			({ step }) =>
+				!("digest" in step) || this.owners.mayHash(member, step.digest),
+		);
 		const [entry] = index < 0 ? [] : this.queue.splice(index, 1);
 		if (!entry) return;
-		if ("digest" in entry.step) this.owners.set(entry.step.digest, member);
+		if ("digest" in entry.step) this.owners.take(member, entry.step.digest);
 		member.sent.push(entry);
 		member.worker.postMessage(entry.step);
 	}

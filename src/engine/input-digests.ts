@@ -1,35 +1,15 @@
 import { INPUT, type MergePlan, type Segment } from "../delta/plan.ts";
 import type { ByteSource } from "../io/byte-source.ts";
-import type { CheckedRange } from "../io/checked-range.ts";
-import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
-import type { Digest, DigestPlace } from "./digest.ts";
+import { DigestCursor, type HashedStretch } from "./digest-cursor.ts";
 import type { Engine } from "./engine.ts";
-import {
-	type ByteRange,
-	countLeading,
-	heaviestAhead,
-	readsByFile,
-} from "./read-order.ts";
+import { heaviestAhead, readsByFile } from "./read-order.ts";
 import type { Read, Slice } from "./slice.ts";
 
-/** A stretch of a read whose bytes are the next of their file's checksum. */
+/** What a read has to do with the checksums. */
 export interface HashedRead {
-	place: DigestPlace;
-	/** from the start of the read */
-	byteOffset: number;
-	byteLength: number;
-}
-
-/** Bytes of an input file that are hashed in their order. */
-interface Stretch {
-	input: number;
-	shard: number;
-	end: number;
-	/** reads of the plan that are hashed as they pass, in the order of the file */
-	ahead: readonly ByteRange[];
-	digest: Digest;
-	/** up to this offset of the file bytes have taken their place in the digest */
-	hashed: number;
+	stretches: readonly HashedStretch[];
+	/** whether its bytes are read once for what is made of them, and once for the checksum */
+	isOneOfTwo: boolean;
 }
 
 /**
@@ -39,7 +19,7 @@ interface Stretch {
  */
 export class InputDigests {
 	/** by input and shard; none for a file that passes, which is hashed where it comes from */
-	private readonly stretches: Stretch[][][];
+	private readonly byFile: DigestCursor[][][];
 	private readonly inputSums: boolean;
 
 	/**
@@ -56,70 +36,57 @@ export class InputDigests {
 	) {
 		this.inputSums = inputSums;
 		const reads = inputSums ? readsByFile(plan.inputs, work) : [];
-		this.stretches = sources.map((shards, input) =>
-			shards.map(({ byteLength, checkedRanges = [], passing }, shard) => {
+		this.byFile = sources.map((shards, input) =>
+			shards.map((source, shard) => {
+				const { byteLength, checkedRanges = [], passing } = source;
 				if (passing !== undefined) return [];
-				const stretch = (
-					begin: number,
-					end: number,
-					checkedRanges: readonly CheckedRange[],
-					ahead: readonly ByteRange[],
-				): Stretch => ({
-					...{ input, shard, end, ahead, hashed: begin },
-					digest: engine.openDigest({
-						algorithm: inputSums ? "sha256" : null,
-						...{ checkedRanges, begin },
-					}),
-				});
+				const file = { input, shard, source };
 				if (!inputSums)
-					return checkedRanges.map((each) =>
-						stretch(each.begin, each.end, [each], [each]),
-					);
+					return checkedRanges.map((range) => {
+						const checked = { checkedRanges: [range], begin: range.begin };
+						const digest = engine.openDigest({ algorithm: null, ...checked });
+						return new DigestCursor({
+							...{ ...file, range, ahead: [range], digest },
+						});
+					});
+				const digest = engine.openDigest({ checkedRanges });
 				// What is gathered from several places stands behind the end.
 				const inFile = reads[input]?.[shard]?.filter(
 					({ end }) => end <= byteLength,
 				);
 				const ahead = heaviestAhead(inFile ?? []);
-				return [stretch(0, byteLength, checkedRanges, ahead)];
+				const range = { begin: 0, end: byteLength };
+				return [new DigestCursor({ ...file, range, ahead, digest })];
 			}),
 		);
 	}
 
-	/** Whether there is nothing to take or check. */
-	get isEmpty(): boolean {
-		return !this.inputSums && this.stretches.flat(2).length === 0;
+	/** Of all files, those that have not come to their end. */
+	get unfinished(): DigestCursor[] {
+		return this.byFile.flat(2).filter(({ isDone }) => !isDone);
 	}
 
-	/** Slices that must be run before this one, so that what it reads comes next. */
-	*catchUp(slice: Slice, sliceBytes: number): Generator<Slice> {
-		for (const read of slice.reads)
-			for (const stretch of this.stretchesOf(read)) {
-				if (isAhead(stretch, read))
-					yield* this.rest(stretch, read.fileOffset, sliceBytes);
+	/** Whether a slice must wait until what lies before its reads is hashed. */
+	await(slice: Slice): boolean {
+		const waiting = slice.reads
+			.flatMap((read) => this.cursorsOf(read).map((each) => each.awaits(read)))
+			.filter((awaits) => awaits);
+		return waiting.length > 0;
+	}
+
+	/** Take the places of what a slice reads in order; slices in the order they are issued. @returns of each read */
+	takePlaces({ reads, write }: Slice): HashedRead[] {
+		return reads.map((read) => {
+			const cursors = this.cursorsOf(read);
+			const stretches: HashedStretch[] = [];
+			for (const cursor of cursors) {
+				const stretch = cursor.takePlace(read);
+				if (stretch !== null) stretches.push(stretch);
 			}
-	}
-
-	/** Slices for all that was never read in order. */
-	*remainder(sliceBytes: number): Generator<Slice> {
-		for (const stretch of this.stretches.flat(2))
-			yield* this.rest(stretch, stretch.end, sliceBytes);
-	}
-
-	/** Take the places of what this read brings in order; in the order the slices are issued. */
-	takePlaces(read: Read): HashedRead[] {
-		const places: HashedRead[] = [];
-		for (const stretch of this.stretchesOf(read)) {
-			const { hashed } = stretch;
-			const end = Math.min(endOf(read), stretch.end);
-			if (read.fileOffset > hashed || end <= hashed) continue;
-			stretch.hashed = end;
-			places.push({
-				place: stretch.digest.takePlace(),
-				byteOffset: hashed - read.fileOffset,
-				byteLength: end - hashed,
-			});
-		}
-		return places;
+			const isHashedOnTheWay = write !== null && stretches.length > 0;
+			const isHashed = this.inputSums && cursors.length > 0;
+			return { stretches, isOneOfTwo: isHashed && !isHashedOnTheWay };
+		});
 	}
 
 	/**
@@ -130,51 +97,20 @@ export class InputDigests {
 	async finish(): Promise<(string | null)[][] | null> {
 		if (!this.inputSums) return null;
 		return Promise.all(
-			this.stretches.map((shards) =>
+			this.byFile.map((shards) =>
 				Promise.all(
-					shards.map(async ([whole]) => (await whole?.digest.finish()) ?? null),
+					shards.map(async ([whole]) => (await whole?.finish()) ?? null),
 				),
 			),
 		);
 	}
 
-	private *rest(
-		stretch: Stretch,
-		until: number,
-		sliceBytes: number,
-	): Generator<Slice> {
-		const end = Math.min(until, stretch.end);
-		while (stretch.hashed < end) {
-			const { input, shard, hashed } = stretch;
-			const fileOffset = hashed - (hashed % DIRECT_ALIGNMENT);
-			const byteLength = Math.min(sliceBytes, end - fileOffset);
-			const wanted = { begin: hashed, end: fileOffset + byteLength };
-			const read = { input, shard, fileOffset, byteLength, slotOffset: 0 };
-			yield {
-				...{ reads: [{ ...read, wanted }], literals: [] },
-				...{ parts: [], write: null },
-			};
-			if (stretch.hashed === hashed)
-				throw new RangeError("a slice to catch up was not run");
-		}
-	}
-
 	/** Of the file that is read; none for a fill. */
-	private stretchesOf({ input, shard }: Read): readonly Stretch[] {
+	private cursorsOf({ input, shard }: Read): readonly DigestCursor[] {
 		if (input === INPUT.fill) return [];
-		const stretches = this.stretches[input]?.[shard];
-		if (stretches === undefined)
+		const cursors = this.byFile[input]?.[shard];
+		if (cursors === undefined)
 			throw new RangeError(`no shard ${shard} of input ${input}`);
-		return stretches;
+		return cursors;
 	}
-}
-
-/** Whether a read is of those that are hashed as they pass; what it touches at its edges does not count. */
-function isAhead({ ahead }: Stretch, { wanted }: Read): boolean {
-	const next = ahead[countLeading(ahead, ({ end }) => end <= wanted.begin)];
-	return next !== undefined && next.begin < wanted.end;
-}
-
-function endOf({ fileOffset, byteLength }: Read): number {
-	return fileOffset + byteLength;
 }

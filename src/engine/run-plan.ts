@@ -13,8 +13,7 @@ import { Lanes } from "./lanes.ts";
 import { Pace } from "./pace.ts";
 import { PassingInputs } from "./passing-inputs.ts";
 import type { Progress } from "./progress.ts";
-import { Schedule } from "./schedule.ts";
-import type { Slice } from "./slice.ts";
+import { Schedule, type Scheduled } from "./schedule.ts";
 import { type Issued, SliceRunner } from "./slice-runner.ts";
 import { Tally } from "./tally.ts";
 import { chooseTracks } from "./track.ts";
@@ -75,7 +74,7 @@ class Run {
 	private readonly totalBytes: number;
 	private readonly schedule: Schedule;
 	private readonly passing: PassingInputs;
-	private readonly digests: InputDigests | null;
+	private readonly digests: InputDigests;
 	private readonly pace: Pace;
 	private readonly lanes: Lanes;
 	private running = 0;
@@ -106,14 +105,13 @@ class Run {
 		const passes = sources.flat().some(({ passing }) => passing);
 		const tracks = chooseTracks(plan, ground.reused, sources);
 		const { inputSums } = options;
-		const digests = new InputDigests(
+		this.digests = new InputDigests(
 			...([engine, plan, sources, inputSums, tracks] as const),
 		);
-		this.digests = digests.isEmpty ? null : digests;
 		const onFailure = (error: unknown) => this.fail(error);
 		this.schedule = new Schedule(
 			...([plan, tracks, sources, engine] as const),
-			{ sharesFiles: passes || this.digests === null, onFailure },
+			{ digests: this.digests, sharesFiles: passes || !inputSums, onFailure },
 		);
 		this.passing = new PassingInputs(
 			sources.flat(),
@@ -188,41 +186,29 @@ class Run {
 		this.passing.fail(error);
 	}
 
-	/** All slices of all shards, and then what the checksums still want. */
+	/** Give each slice its places in the checksums, in the order of issue. */
 	private async *issue(): AsyncGenerator<Issued> {
-		const { pace, digests, schedule } = this;
-		for await (const next of schedule.slices(pace)) {
-			const { track, shardIndex, slice } = next;
-			if (digests)
-				for (const early of digests.catchUp(slice, pace.sliceBytes))
-					yield this.place(early, null);
-			const lane = await this.lanes.of(shardIndex);
-			yield this.place(slice, { track, lane, issued: lane.issue(slice) });
+		for await (const next of this.schedule.slices(this.pace)) {
+			const hashedReads = this.digests.takePlaces(next.slice);
+			yield { ...next, output: await this.outputOf(next), hashedReads };
 		}
-		await schedule.arrivals.all();
-		if (digests)
-			for (const slice of digests.remainder(pace.sliceBytes))
-				yield this.place(slice, null);
 	}
 
-	/** Take the slice's places in the inputs' checksums, in the order of issue. */
-	private place(slice: Slice, output: Issued["output"]): Issued {
-		const hashedReads = slice.reads.map(
-			(read) => this.digests?.takePlaces(read) ?? [],
-		);
-		return { slice, output, hashedReads };
+	private async outputOf(next: Scheduled): Promise<Issued["output"]> {
+		if (!("shardIndex" in next)) return null;
+		const lane = await this.lanes.of(next.shardIndex);
+		return { lane, issued: lane.issue(next.slice) };
 	}
 
-	private ran({ output }: Issued, runner: SliceRunner): void {
-		if (output === null) return;
-		const { track, lane, issued } = output;
+	private ran(run: Issued, runner: SliceRunner): void {
+		this.passing.leave(this.schedule.made(run));
+		if (run.output === null) return;
+		const { lane, issued } = run.output;
 		const { byteLength } = issued.slice.write;
 		this.pace.done(byteLength);
 		this.writtenBytes += byteLength;
 		const mayClaim = lane.written(issued);
 		this.tell(lane);
-		if (this.schedule.made(track))
-			this.passing.leave(this.schedule.filesOf(track.segments));
 		if (mayClaim) this.follow(runner.timed("write", () => this.claim(lane)));
 	}
 
@@ -237,7 +223,7 @@ class Run {
 	/** Of all files of all inputs, once those that pass are known to be right. */
 	private async inputSums(): Promise<string[][] | null> {
 		const passed = await this.passing.all();
-		const sums = await this.digests?.finish();
+		const sums = await this.digests.finish();
 		if (!sums) return null;
 		return this.sources.map((shards, input) =>
 			shards.map(

@@ -9,18 +9,27 @@ import {
 import type { ByteSource } from "../io/byte-source.ts";
 import type { FileSource } from "../io/file-source.ts";
 import { Arrivals } from "./arrivals.ts";
+import type { DigestCursor } from "./digest-cursor.ts";
 import type { Engine } from "./engine.ts";
 import { openFill } from "./fill-source.ts";
+import type { InputDigests } from "./input-digests.ts";
 import type { Pace } from "./pace.ts";
-import type { OutputSlice } from "./slice.ts";
-import type { Track } from "./track.ts";
+import type { Slice } from "./slice.ts";
+import { type ShardSlice, Track } from "./track.ts";
 
 export interface ScheduleOptions {
+	digests: InputDigests;
 	/** whether tracks that are under way at once may read the same file */
 	sharesFiles: boolean;
 	/** called with what keeps a source from coming */
 	onFailure(error: unknown): void;
 }
+
+/** A slice, and what it is of. */
+export type Scheduled =
+	| (ShardSlice & { from: Track })
+	/** read for its checksum alone */
+	| { slice: Slice; from: DigestCursor };
 
 /** Decides which slice is issued next: of a few tracks in turn, each begun once the files it reads are here. */
 export class Schedule {
@@ -34,18 +43,22 @@ export class Schedule {
 	private readonly waiting: Track[];
 	/** under way, each with the input files it reads */
 	private readonly begun = new Map<Track, ReadonlySet<ByteSource>>();
+	private readonly digests: InputDigests;
+	/** of the files that are read by what was begun */
+	private cursors: DigestCursor[] = [];
 
 	constructor(
 		plan: MergePlan,
 		tracks: readonly Track[],
 		sources: readonly (readonly FileSource[])[],
 		engine: Engine,
-		{ sharesFiles, onFailure }: ScheduleOptions,
+		{ digests, sharesFiles, onFailure }: ScheduleOptions,
 	) {
 		this.plan = plan;
 		this.waiting = [...tracks];
 		this.sources = [...sources, this.fills];
 		this.engine = engine;
+		this.digests = digests;
 		this.sharesFiles = sharesFiles;
 		this.arrivals = new Arrivals(
 			sources.flat(),
@@ -54,32 +67,51 @@ export class Schedule {
 		);
 	}
 
-	/** All slices of all tracks. Each must be issued before the next is asked for. */
-	async *slices(
-		pace: Pace,
-	): AsyncGenerator<{ track: Track; shardIndex: number; slice: OutputSlice }> {
-		const { begun } = this;
-		while (begun.size > 0 || this.waiting.length > 0) {
+	/** All slices of all tracks, and those the checksums want. Each must be issued before the next is asked for. */
+	async *slices(pace: Pace): AsyncGenerator<Scheduled> {
+		const { begun, waiting, arrivals } = this;
+		while (begun.size > 0 || waiting.length > 0) {
 			await this.begin();
-			const share = this.share();
-			const free = [...begun.keys()].filter(({ pending }) => pending < share);
-			if (free.length === 0) await this.arrivals.one();
-			for (const track of free) {
-				const { shardIndex, slice } = track.next(
-					pace.sliceBytes,
-					this.engine.slots.slotBytes,
-				);
-				if (track.isIssued) begun.delete(track);
-				yield { track, shardIndex, slice };
-			}
+			yield* this.turn(pace, false);
 		}
+		await arrivals.all();
+		this.cursors = this.digests.unfinished;
+		while (this.cursors.length > 0) yield* this.turn(pace, true);
 	}
 
-	/** Say that a slice of a track is made. @returns whether all of them are */
-	made(track: Track): boolean {
-		const areAll = track.made();
+	/** Say that a slice is made. @returns the files of its track, where that has read all it will */
+	made({ from }: Pick<Scheduled, "from">): ReadonlySet<ByteSource> {
+		const areAll = from.made();
 		this.arrivals.lookAgain();
-		return areAll;
+		return areAll && from instanceof Track
+			? this.filesOf(from.segments)
+			: new Set();
+	}
+
+	/** A slice of each that may go on; waits where none may. @param isLast  whether all tracks are issued */
+	private async *turn(pace: Pace, isLast: boolean): AsyncGenerator<Scheduled> {
+		const { begun, digests } = this;
+		const { sliceBytes } = pace;
+		const room = [sliceBytes, this.engine.slots.slotBytes] as const;
+		const share = this.share();
+		let issued = 0;
+		for (const track of [...begun.keys()]) {
+			if (track.pending >= share) continue;
+			if (digests.await(track.peek(...room).slice)) continue;
+			const next = track.next(...room);
+			if (track.isIssued) begun.delete(track);
+			issued++;
+			yield { ...next, from: track };
+		}
+		for (const cursor of this.cursors) {
+			if (cursor.pending >= share) continue;
+			const slice = cursor.next(sliceBytes, isLast);
+			if (slice === null) continue;
+			issued++;
+			yield { slice, from: cursor };
+		}
+		this.cursors = this.cursors.filter(({ isDone }) => !isDone);
+		if (issued === 0) await this.arrivals.one();
 	}
 
 	/** How many slices of one track may be under way: a file that comes slowly must not hold up the others. */
@@ -116,7 +148,15 @@ export class Schedule {
 			this.waiting.splice(this.waiting.indexOf(track), 1);
 			await this.openFills(track);
 			this.begun.set(track, files);
+			this.follow(files);
 		}
+	}
+
+	/** From now on hash what these files hold beside what the plan reads in order. */
+	private follow(files: ReadonlySet<ByteSource>): void {
+		const isNew = (cursor: DigestCursor) =>
+			files.has(cursor.source) && !this.cursors.includes(cursor);
+		this.cursors.push(...this.digests.unfinished.filter(isNew));
 	}
 
 	private async openFills({ segments }: Track): Promise<void> {

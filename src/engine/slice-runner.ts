@@ -4,17 +4,16 @@ import type { ByteSource } from "../io/byte-source.ts";
 import type { Engine } from "./engine.ts";
 import type { HashedRead } from "./input-digests.ts";
 import type { Lane, LaneSlice } from "./lane.ts";
+import type { Scheduled } from "./schedule.ts";
 import type { Slice } from "./slice.ts";
 import type { Slot } from "./slots.ts";
-import type { Track } from "./track.ts";
 
 /** A slice that has been issued, with its places in the checksums. */
-export interface Issued {
-	slice: Slice;
+export interface Issued extends Pick<Scheduled, "slice" | "from"> {
 	/** null where bytes are read for their checksum alone */
-	output: { track: Track; lane: Lane; issued: LaneSlice } | null;
+	output: { lane: Lane; issued: LaneSlice } | null;
 	/** of each of the slice's reads */
-	hashedReads: HashedRead[][];
+	hashedReads: HashedRead[];
 }
 
 /** Takes a slice through its slot: read, compute, hash, write. */
@@ -41,44 +40,49 @@ export class SliceRunner {
 			const { signal } = this.engine.options;
 			const where = output?.lane.shard.fileName ?? "checksums";
 			throwIfAborted(signal, where);
-			await this.read(slice, slot);
+			await this.read(slice, hashedReads, slot);
 			const inputs = this.hashReads(slice, hashedReads, slot);
 			inputs.catch(() => {}); // told where it is awaited
 			if (output !== null) await this.make(output, slot);
 			await inputs;
 		} finally {
 			output?.issued.outPlace?.skip();
-			for (const { place } of hashedReads.flat()) place.skip();
+			for (const { stretches } of hashedReads)
+				for (const { place } of stretches) place.skip();
 		}
 	}
 
-	private async read(slice: Slice, slot: Slot): Promise<void> {
+	private async read(
+		{ reads }: Slice,
+		hashedReads: readonly HashedRead[],
+		slot: Slot,
+	): Promise<void> {
 		await this.timed("read", () =>
 			Promise.all(
-				slice.reads.map(
-					({ input, shard, fileOffset, byteLength, slotOffset }) => {
-						const source = this.sources[input]?.[shard];
-						if (!source)
-							throw new RangeError(`no source ${shard} of input ${input}`);
-						// Widened reads may reach beyond the end.
-						const end = source.readableLength ?? source.byteLength;
-						const length = Math.min(byteLength, end - fileOffset);
-						return source.read(fileOffset, slot.view(slotOffset, length));
-					},
-				),
+				reads.map(({ input, shard, fileOffset, byteLength, slotOffset }, i) => {
+					const source = this.sources[input]?.[shard];
+					if (!source)
+						throw new RangeError(`no source ${shard} of input ${input}`);
+					// Widened reads may reach beyond the end.
+					const end = source.readableLength ?? source.byteLength;
+					const length = Math.min(byteLength, end - fileOffset);
+					const into = slot.view(slotOffset, length);
+					return source.read(fileOffset, into, hashedReads[i]?.isOneOfTwo);
+				}),
 			),
 		);
 	}
 
 	private async hashReads(
 		{ reads }: Slice,
-		hashedReads: readonly HashedRead[][],
+		hashedReads: readonly HashedRead[],
 		slot: Slot,
 	): Promise<void> {
+		const { byteOffset: slotBegin } = slot;
 		await Promise.all(
 			reads.flatMap(({ slotOffset }, i) =>
-				(hashedReads[i] ?? []).map(({ place, byteOffset, byteLength }) =>
-					place.hash(slot.byteOffset + slotOffset + byteOffset, byteLength),
+				hashedReads[i]?.stretches.map(({ place, byteOffset, byteLength }) =>
+					place.hash(slotBegin + slotOffset + byteOffset, byteLength),
 				),
 			),
 		);

@@ -18,12 +18,20 @@ export interface Stretch {
 	segments: readonly Segment[];
 }
 
+/** A slice and the shard it belongs to. */
+export interface ShardSlice {
+	shardIndex: number;
+	slice: OutputSlice;
+}
+
 /** Stretches of output files that are made one after the other, as slices. */
 export class Track {
 	readonly segments: readonly Segment[];
 	readonly stretches: readonly Stretch[];
 	private readonly waiting: Stretch[];
 	private cutter: ShardCutter | null = null;
+	/** the next slice, once it was looked at */
+	private cut: ShardSlice | null = null;
 	/** slices that were given out and are not made yet */
 	pending = 0;
 
@@ -35,14 +43,12 @@ export class Track {
 
 	/** Whether all its slices were given out. */
 	get isIssued(): boolean {
-		return this.waiting.length === 0;
+		return this.waiting.length === 0 && this.cut === null;
 	}
 
 	/** The next slice, as {@link ShardCutter.next} cuts it, and the shard it belongs to. */
-	next(
-		sliceBytes: number,
-		slotBytes: number,
-	): { shardIndex: number; slice: OutputSlice } {
+	peek(sliceBytes: number, slotBytes: number): ShardSlice {
+		if (this.cut !== null) return this.cut;
 		const [{ shardIndex, shard, begin, end }] = this.waiting as [Stretch];
 		this.cutter ??= new ShardCutter(shard, begin, end);
 		const slice = this.cutter.next(sliceBytes, slotBytes);
@@ -50,8 +56,16 @@ export class Track {
 			this.waiting.shift();
 			this.cutter = null;
 		}
+		this.cut = { shardIndex, slice };
+		return this.cut;
+	}
+
+	/** The same, and give it out. */
+	next(sliceBytes: number, slotBytes: number): ShardSlice {
+		const next = this.peek(sliceBytes, slotBytes);
+		this.cut = null;
 		this.pending++;
-		return { shardIndex, slice };
+		return next;
 	}
 
 	/** Say that one of its slices is made. @returns whether all of them are */

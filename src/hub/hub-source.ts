@@ -48,8 +48,12 @@ export class HubSource implements FileSource {
 		this.readsWhole = !file.isLfs && file.byteLength <= MAX_WHOLE_BYTES;
 	}
 
-	async read(fileOffset: number, into: Uint8Array): Promise<void> {
-		if (this.local) return this.local.read(fileOffset, into);
+	async read(
+		fileOffset: number,
+		into: Uint8Array,
+		isOneOfTwo?: boolean,
+	): Promise<void> {
+		if (this.local) return this.local.read(fileOffset, into, isOneOfTwo);
 		const end = fileOffset + into.length;
 		if (end > this.byteLength)
 			throw new SourceChangedError({

@@ -35,8 +35,13 @@ export interface ByteSource {
 	/**
 	 * Fill `into` with the bytes from `fileOffset` on: wholly, or throw.
 	 *
+	 * @param isOneOfTwo  whether these bytes are read twice, so that a page cache should have them meanwhile
 	 * @throws {SourceChangedError} where the file has become shorter
 	 * @throws {LocalIoError}
 	 */
-	read(fileOffset: number, into: Uint8Array): Promise<void>;
+	read(
+		fileOffset: number,
+		into: Uint8Array,
+		isOneOfTwo?: boolean,
+	): Promise<void>;
 }

@@ -66,6 +66,13 @@ export function isCached(handle: FileHandle, byteLength: number): boolean {
 	return cached * 2 > SAMPLES;
 }
 
+/** One system call. @returns how many bytes it moved */
+export type Transfer = (
+	handle: FileHandle,
+	bytes: Uint8Array,
+	fileOffset: number,
+) => Promise<number>;
+
 /** A file that is open through the page cache, and past it where that was chosen. */
 export class OpenFile {
 	readonly buffered: FileHandle;
@@ -93,23 +100,21 @@ export class OpenFile {
 	/**
 	 * Transfer `bytes` wholly: the aligned part directly, the tail through the cache.
 	 *
-	 * @param transfer  one system call; returns how many bytes it moved
+	 * @param throughCache  all of it
 	 * @returns how many bytes were moved; fewer than asked only where a call moved none
 	 */
 	async transfer(
 		fileOffset: number,
 		bytes: Uint8Array,
-		transfer: (
-			handle: FileHandle,
-			bytes: Uint8Array,
-			fileOffset: number,
-		) => Promise<number>,
+		transfer: Transfer,
+		throughCache = false,
 	): Promise<number> {
 		let done = 0;
 		while (done < bytes.length) {
 			const rest = bytes.subarray(done, done + MAX_CALL_BYTES);
-			const length = this.direct ? directLength(fileOffset + done, rest) : 0;
-			const handle = length > 0 && this.direct ? this.direct : this.buffered;
+			const direct = throughCache ? null : this.direct;
+			const length = direct ? directLength(fileOffset + done, rest) : 0;
+			const handle = length > 0 && direct ? direct : this.buffered;
 			const moved = await transfer(
 				handle,
 				rest.subarray(0, length || rest.length),

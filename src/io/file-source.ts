@@ -2,7 +2,13 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { FormatError, SourceChangedError } from "../errors.ts";
 import type { ByteSource } from "./byte-source.ts";
-import { type DirectIo, isCached, isLocalDisk, OpenFile } from "./direct-io.ts";
+import {
+	type DirectIo,
+	isCached,
+	isLocalDisk,
+	OpenFile,
+	type Transfer,
+} from "./direct-io.ts";
 import { failing, systemErrorCode, toLocalIoError } from "./system-error.ts";
 
 /** A file, open for reading, that can say whether it is still the file that was opened. */
@@ -111,12 +117,17 @@ class LocalFileSource implements FileSource {
 			await file.bypassCache(path, READ_FLAGS).catch(failing(path, "opening"));
 	}
 
-	async read(fileOffset: number, into: Uint8Array): Promise<void> {
+	async read(
+		fileOffset: number,
+		into: Uint8Array,
+		isOneOfTwo = false,
+	): Promise<void> {
+		const read: Transfer = async (handle, bytes, at) => {
+			const { bytesRead } = await handle.read(bytes, 0, bytes.length, at);
+			return bytesRead;
+		};
 		const done = await this.file
-			.transfer(fileOffset, into, async (handle, bytes, at) => {
-				const { bytesRead } = await handle.read(bytes, 0, bytes.length, at);
-				return bytesRead;
-			})
+			.transfer(fileOffset, into, read, isOneOfTwo)
 			.catch(failing(this.path, "reading"));
 		if (done < into.length)
 			throw new SourceChangedError({

@@ -5,8 +5,9 @@ import { describe, expect, test } from "vitest";
 import type { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.ts";
 import { openTorchArchive } from "../../src/checkpoint/open-torch-shard.ts";
+import { TorchSource } from "../../src/checkpoint/torch-source.ts";
 import { FormatError, inspect, merge } from "../../src/index.ts";
-import { openFileSource } from "../../src/io/file-source.ts";
+import { type FileSource, openFileSource } from "../../src/io/file-source.ts";
 import { FIXTURES, memoryFolder } from "../end-to-end/run.ts";
 import {
 	dict,
@@ -106,6 +107,17 @@ test("what lies in order is read where it lies, the rest behind the end", () =>
 			tensors.get("columns.T")?.fileOffset,
 		);
 	}));
+
+test("a torch file is on its way only where its file is", async () => {
+	const onDisk = { byteLength: 10 } as FileSource;
+	expect(new TorchSource(onDisk, [], []).ready).toBeUndefined();
+	let asked = false;
+	const ready = async () => {
+		asked = true;
+	};
+	await new TorchSource({ ...onDisk, ready }, [], []).ready?.();
+	expect(asked).toBe(true);
+});
 
 test("one read may reach from the file over the gap into the views", () =>
 	withCheckpoint(path.join(TORCH, "views"), async ({ tensors, shards }) => {

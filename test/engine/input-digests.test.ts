@@ -36,7 +36,7 @@ function planOf(records: readonly ByteRange[]): MergePlan {
 	return { inputs: [{ shards: [{}] }], shards: [{ segments }] } as never;
 }
 
-/** Hash the records in this order, each in two reads. @returns the checksum, and where what was read only for it lay */
+/** Hash the records in this order, each in two reads. @returns the checksum, and what was read only for it, or twice */
 async function hash(order: number[], inputSums: boolean, damaged = false) {
 	const engine = new Engine(decideEngineOptions({ kernel: "js" }), 1);
 	onTestFinished(() => engine.close());
@@ -47,34 +47,43 @@ async function hash(order: number[], inputSums: boolean, damaged = false) {
 	);
 	const slot = await engine.slots.take();
 	slot.view(0, BYTES.length).set(BYTES);
-	const run = async ({ reads }: Pick<Slice, "reads">) => {
-		for (const read of reads)
-			for (const each of digests.takePlaces(read))
+	const cached: ByteRange[] = [];
+	const run = async (slice: Slice) => {
+		const hashed = digests.takePlaces(slice);
+		for (const [i, { wanted, fileOffset }] of slice.reads.entries()) {
+			if (hashed[i]?.isOneOfTwo) cached.push(wanted);
+			for (const each of hashed[i]?.stretches ?? [])
 				await each.place.hash(
-					slot.byteOffset + read.fileOffset + each.byteOffset,
+					slot.byteOffset + fileOffset + each.byteOffset,
 					each.byteLength,
 				);
+		}
 	};
 	const again: ByteRange[] = [];
-	const runAgain = async (slices: Iterable<Slice>) => {
-		for (const slice of slices) {
-			for (const { fileOffset, byteLength } of slice.reads)
-				again.push({ begin: fileOffset, end: fileOffset + byteLength });
-			await run(slice);
-		}
+	const catchUp = async (isLast: boolean) => {
+		for (const cursor of digests.unfinished)
+			for (;;) {
+				const slice = cursor.next(2 ** 20, isLast);
+				if (slice === null) break;
+				for (const { fileOffset, byteLength } of slice.reads)
+					again.push({ begin: fileOffset, end: fileOffset + byteLength });
+				await run(slice);
+			}
 	};
 	const common = { ...{ input: 0, shard: 0 }, ...NOTHING_ELSE };
 	for (const begin of order)
 		for (const fileOffset of [begin, begin + 500]) {
 			const wanted = { begin: fileOffset, end: fileOffset + 500 };
 			const read = { ...common, ...widened(wanted), wanted };
-			const slice: Slice = { ...NO_OUTPUT, reads: [read] };
-			await runAgain(digests.catchUp(slice, 2 ** 20));
+			const slice: Slice = { ...MADE, reads: [read] };
+			if (digests.await(slice)) await catchUp(false);
+			expect(digests.await(slice)).toBe(false);
 			await run(slice);
 		}
-	await runAgain(digests.remainder(2 ** 20));
+	await catchUp(true);
+	expect(digests.unfinished).toEqual([]);
 	const sums = await digests.finish();
-	return { again, sha256: sums?.[0]?.[0] ?? null };
+	return { again, cached, sha256: sums?.[0]?.[0] ?? null };
 }
 
 const EDGE = 20;
@@ -87,7 +96,10 @@ function widened({ begin, end }: ByteRange) {
 }
 
 const NOTHING_ELSE = { slotOffset: 0 };
-const NO_OUTPUT = { literals: [], parts: [], write: null };
+const MADE = {
+	...{ literals: [], parts: [] },
+	write: { fileOffset: 0, byteLength: 500 },
+};
 const SHA256 = createHash("sha256").update(BYTES).digest("hex");
 
 test("records that come in any order are checked as they come, and not read again", async () => {
@@ -96,14 +108,28 @@ test("records that come in any order are checked as they come, and not read agai
 });
 
 test("a file whose checksum is wanted is read again only where it came out of order", async () => {
+	const upTo = (end: number) => ({ begin: 0, end });
+	const halves = (begin: number) => [
+		{ begin, end: begin + 500 },
+		{ begin: begin + 500, end: begin + 1000 },
+	];
 	// Reads for the checksum alone begin at a page, which is the file's first here.
-	for (const [order, again] of [
-		[[0, 1000, 2000, 3000], []],
-		[[2000, 0, 1000, 3000], [{ begin: 0, end: 3000 - EDGE }]],
-		[[3000, 0, 1000, 2000], [{ begin: 0, end: 4000 }]],
-		[[1000, 2000, 3000, 0], [{ begin: 0, end: 1000 - EDGE }]],
-	] as const)
-		expect(await hash([...order], true)).toEqual({ again, sha256: SHA256 });
+	for (const { order, again, cached } of [
+		{ order: [0, 1000, 2000, 3000], again: [], cached: [] },
+		{
+			...{ order: [2000, 0, 1000, 3000], again: [upTo(3000)] },
+			cached: [...halves(2000), { begin: 2000 + EDGE, end: 3000 }],
+		},
+		{
+			...{ order: [3000, 0, 1000, 2000], again: [upTo(4000)] },
+			cached: [...halves(3000), { begin: 3000 + EDGE, end: 4000 }],
+		},
+		{
+			...{ order: [1000, 2000, 3000, 0], again: [upTo(1000)] },
+			cached: [upTo(1000), ...halves(0)],
+		},
+	])
+		expect(await hash(order, true)).toEqual({ again, cached, sha256: SHA256 });
 });
 
 test("a damaged record is found in either way", async () => {

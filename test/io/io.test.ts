@@ -17,7 +17,12 @@ import {
 	OutputConflictError,
 	SourceChangedError,
 } from "../../src/errors.ts";
-import { cameFromCache, DIRECT_IO, isCached } from "../../src/io/direct-io.ts";
+import {
+	cameFromCache,
+	DIRECT_IO,
+	isCached,
+	OpenFile,
+} from "../../src/io/direct-io.ts";
 import { openFileSource } from "../../src/io/file-source.ts";
 import { LOCAL_FILES } from "../../src/io/file-system.ts";
 import { OutputFile } from "../../src/io/output-file.ts";
@@ -98,6 +103,28 @@ describe("a file source", () => {
 				source.read(ODD_LENGTH - 10, memory.subarray(0, 4096)),
 			).rejects.toThrow(SourceChangedError);
 			await source.close();
+		},
+	);
+
+	test.skipIf(!DIRECT_HERE)(
+		"what is read twice goes through the page cache, the rest past it",
+		async () => {
+			const file = path.join(await scratchFolder(), "f");
+			await writeFile(file, BYTES);
+			const opened = new OpenFile(await open(file));
+			await opened.bypassCache(file, constants.O_RDONLY);
+			const into = alignedBytes(8192);
+			for (const throughCache of [false, true])
+				await opened.transfer(
+					...([4096, into] as const),
+					async (handle, bytes) => {
+						expect(handle === opened.buffered).toBe(throughCache);
+						return bytes.length;
+					},
+					throughCache,
+				);
+			expect.assertions(2);
+			await opened.close();
 		},
 	);
 
