@@ -92,12 +92,17 @@ export class DigestCursor {
 		const fileOffset = hashed - (hashed % DIRECT_ALIGNMENT);
 		const byteLength = Math.min(sliceBytes, until - fileOffset);
 		this.pending++;
+		const { input, shard } = this.file;
 		const wanted = { begin: hashed, end: fileOffset + byteLength };
-		const read = { ...this.file, fileOffset, byteLength, slotOffset: 0 };
-		return {
-			...{ reads: [{ ...read, wanted }], literals: [] },
-			...{ parts: [], write: null },
+		const read = {
+			input,
+			shard,
+			fileOffset,
+			byteLength,
+			slotOffset: 0,
+			wanted,
 		};
+		return { reads: [read], literals: [], parts: [], write: null };
 	}
 
 	/** Say that one of its reads is done. @returns whether all of the file is hashed */
