@@ -171,7 +171,6 @@ class StagedRun {
 		await files
 			.rename(this.old, path.resolve(out))
 			.catch(failing(this.old, "putting back"));
-		await syncFolder(files, path.dirname(this.old));
 	}
 
 	/** Begin, or find what an earlier run has left. */

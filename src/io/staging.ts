@@ -102,11 +102,7 @@ export class Staging {
 	/** Make room for the files of an output, with nothing in it. */
 	async begin(): Promise<void> {
 		await this.notes.remove();
-		if (this.mergedIsThere) {
-			await removeTree(this.files, this.merged);
-			// Or a loss of power could bring back what was in it, under the name of the new one.
-			await syncFolder(this.files, this.root);
-		}
+		await removeTree(this.files, this.merged);
 		await this.files
 			.makeFolder(this.merged)
 			.catch(failing(this.merged, "creating"));
@@ -220,11 +216,7 @@ export class Staging {
 		if (!(await syncFolder(files, merged))) this.syncsFolders = false;
 		const there = await lookAtOutput(files, out);
 		if (there === "empty") await files.removeFolder(out).catch(() => {});
-		if (there === "full" && old !== null) {
-			await this.rename(out, old);
-			// Before the next rename, which could otherwise outlive a loss of power alone.
-			await syncFolder(files, path.dirname(out));
-		}
+		if (there === "full" && old !== null) await this.rename(out, old);
 		await files.rename(merged, out).catch(async (error) => {
 			if (old !== null) await files.rename(old, out).catch(() => {});
 			if (IS_THERE.includes(systemErrorCode(error))) throw outputExists(out);

@@ -39,8 +39,8 @@ export type Event = Change | { kind: "sync"; node: number };
 export interface SimOptions {
 	/** asked before each operation; a code such as `ENOSPC` makes it fail */
 	fail?: (operation: Operation, index: number) => string | null;
-	/** syncs that are said to be done and never are */
-	omits?: (operation: Operation) => boolean;
+	/** syncs that are said to be done and never are; `by` tells which function wants it */
+	omits?: (operation: Operation, by: () => string) => boolean;
 	/** syncs and renames that are said to be done and are only after an operation like this */
 	delays?: (operation: Operation) => ((later: Operation) => boolean) | null;
 	/** told before an operation takes effect */
@@ -247,7 +247,7 @@ export class SimFs implements FileSystem {
 	}
 
 	private sync(operation: Operation, node: number): void {
-		if (this.options.omits?.(operation)) return;
+		if (this.options.omits?.(operation, whoSyncs)) return;
 		this.soonOrLate(operation, () => {
 			this.events.push({ kind: "sync", node });
 			this.pending.settle(node);
@@ -292,6 +292,18 @@ export class SimFs implements FileSystem {
 			throw failure("ENOTDIR");
 		return names;
 	}
+}
+
+/** The function of the program that is syncing, behind those that only pass it on. */
+function whoSyncs(): string {
+	const { stackTraceLimit } = Error;
+	Error.stackTraceLimit = 30;
+	const { stack = "" } = new Error();
+	Error.stackTraceLimit = stackTraceLimit;
+	const frames = [...stack.matchAll(/at (?:async )?(\S+) \(.*[\\/]src[\\/]/g)];
+	const names = frames.map(([, name = ""]) => name);
+	const passOn = ["OutputFile.sync", "syncFolder"];
+	return names.find((name) => !passOn.includes(name)) ?? "";
 }
 
 function failure(code: string): Error {
