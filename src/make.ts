@@ -1,3 +1,4 @@
+import { checkConvention, checkDtype } from "./check-choices.ts";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { openModel } from "./checkpoint/open-checkpoint.ts";
 import { CONVENTION_IDS, type ConventionId } from "./delta/conventions.ts";
@@ -16,7 +17,7 @@ import {
 	type Located,
 	locateInputs,
 } from "./locate.ts";
-import { checkConvention, checkDtype, originsOf } from "./plan.ts";
+import { originsOf } from "./plan.ts";
 import { contentsOf } from "./recognise.ts";
 import type { FloatDtype } from "./tensor/dtype.ts";
 

@@ -1,3 +1,4 @@
+import { checkConvention, checkDtype, chooseLayout } from "./check-choices.ts";
 import { checkInputs } from "./check-inputs.ts";
 import { openModel } from "./checkpoint/open-checkpoint.ts";
 import {
@@ -40,7 +41,7 @@ import {
 	locateInputs,
 	withOrigin,
 } from "./locate.ts";
-import { FLOAT_DTYPES, type FloatDtype } from "./tensor/dtype.ts";
+import type { FloatDtype } from "./tensor/dtype.ts";
 
 /** What to merge, and how. */
 export interface PlanInputs extends FetchChoices {
@@ -55,6 +56,10 @@ export interface PlanInputs extends FetchChoices {
 	convention?: ConventionId | ByteSchemeId | "auto" | undefined;
 	/** type of every output tensor; default: what the convention says */
 	dtype?: FloatDtype | undefined;
+	/** whose shards the output has; default: those of the side the convention loops over */
+	shards?: Side | undefined;
+	/** most bytes of tensors in a shard of the output, unless it holds but one; instead of `shards` */
+	maxShardBytes?: number | undefined;
 	/** what is to be different from the convention; without one, from `add` */
 	changes?: ConventionWishes | undefined;
 	/** what all elements of the result add up to, where its publisher has said; default: what is known */
@@ -194,7 +199,8 @@ async function openTensors(
 		Object.entries(inputs.changes ?? {}).filter(([, to]) => to !== undefined),
 	);
 	const isChanged = Object.keys(changes).length > 0;
-	const options = { dtype, changes, sum: inputs.expectSum ?? null };
+	const layout = chooseLayout(inputs);
+	const options = { dtype, changes, layout, sum: inputs.expectSum ?? null };
 	const { plan, warnings } =
 		convention === "auto" && !isChanged
 			? planAuto(base, delta, options)
@@ -223,12 +229,17 @@ async function openBytes(
 	closing: Closing,
 ): Promise<Opened> {
 	const scheme: ByteScheme = BYTE_SCHEMES[id];
-	if (inputs.dtype !== undefined)
-		throw new UsageError({
-			where: "--dtype",
-			what: `${id} combines bytes and knows no types`,
-			remedy: "Leave it out",
-		});
+	const { dtype, shards, maxShardBytes } = inputs;
+	const given = {
+		...{ "--dtype": dtype, "--shards": shards },
+		"--max-shard-size": maxShardBytes,
+	};
+	for (const [where, value] of Object.entries(given))
+		if (value !== undefined)
+			throw new UsageError({
+				...{ where, remedy: "Leave it out" },
+				what: `${id} combines bytes of files and knows no tensors`,
+			});
 	const delta = await openFiles(sides.delta.model, { folder: scheme.folder });
 	closing.push(delta);
 	const base = await openFiles(sides.base.model, {
@@ -284,30 +295,9 @@ function sourcesOf(
 	});
 }
 
-function checkOptions({ convention = "auto", dtype }: PlanInputs): void {
+function checkOptions(inputs: PlanInputs): void {
+	const { convention = "auto", dtype } = inputs;
 	checkConvention(convention, ["auto", ...CONVENTION_IDS, ...BYTE_SCHEME_IDS]);
 	checkDtype(dtype);
-}
-
-/** @throws {UsageError} unless the name is one of the choices */
-export function checkConvention(
-	convention: string,
-	choices: readonly string[],
-): void {
-	if (!choices.includes(convention))
-		throw new UsageError({
-			where: "--convention",
-			what: `unknown convention ${JSON.stringify(convention)}`,
-			expected: choices.join(", "),
-		});
-}
-
-/** @throws {UsageError} unless it is a type that can be written, or none */
-export function checkDtype(dtype: FloatDtype | undefined): void {
-	if (dtype !== undefined && !FLOAT_DTYPES.includes(dtype))
-		throw new UsageError({
-			where: "--dtype",
-			what: `cannot write ${JSON.stringify(dtype)}`,
-			expected: FLOAT_DTYPES.join(", "),
-		});
+	chooseLayout(inputs);
 }

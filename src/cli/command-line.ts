@@ -69,9 +69,13 @@ export async function runCommandLine(
 
 /** Flags that together say one thing. */
 function withWishes<
-	T extends Parameters<typeof changesOf>[0] & Parameters<typeof noStoreOf>[0],
+	T extends Parameters<typeof changesOf>[0] &
+		Parameters<typeof noStoreOf>[0] & { maxShardSize: number | undefined },
 >(args: T) {
-	return { ...args, changes: changesOf(args), noStore: noStoreOf(args) };
+	return {
+		...{ ...args, changes: changesOf(args), noStore: noStoreOf(args) },
+		maxShardBytes: args.maxShardSize,
+	};
 }
 
 type Run = (command: (terminal: Terminal) => Promise<number>) => Promise<void>;

@@ -5,6 +5,7 @@ import {
 	hubChoices,
 	type SideRevisions,
 } from "./hub-flags.ts";
+import { planChoicesOf } from "./options.ts";
 import { tellPerformance } from "./performance.ts";
 import { showMaking } from "./show-making.ts";
 import type { Terminal } from "./terminal.ts";
@@ -15,11 +16,9 @@ export async function mergeCommand(
 	signal: AbortSignal,
 ): Promise<number> {
 	const { base, delta } = await atRevisions(options);
-	const { out, convention, dtype, changes } = options;
-	const { allowNonFinite, expectSum } = options;
+	const { out, allowNonFinite, expect, baseSha256, deltaSha256 } = options;
 	const { kernel, threads, memory, directIo, inputSums } = options;
 	const { overwrite, resume, keepStaging, syncBytes } = options;
-	const { allowUnlikely, noStore, expect, baseSha256, deltaSha256 } = options;
 	const {
 		manifest,
 		resumed,
@@ -27,15 +26,9 @@ export async function mergeCommand(
 		performance: used,
 	} = await showMaking("merged", terminal, (hooks) =>
 		merge({
-			...{ base, delta, out, convention, dtype, changes, expectSum },
-			...{
-				allowNonFinite,
-				allowUnlikely,
-				noStore,
-				expect,
-				baseSha256,
-				deltaSha256,
-			},
+			...{ base, delta, out },
+			...planChoicesOf(options),
+			...{ allowNonFinite, expect, baseSha256, deltaSha256 },
 			...{ kernel, threads, memory, directIo, inputSums },
 			...{ overwrite, resume, keepStaging, syncBytes },
 			...hubChoices(options, terminal),

@@ -6,10 +6,12 @@ import {
 	type ConventionId,
 	type ConventionWishes,
 	DIRECT_IO,
+	type FetchChoices,
 	FLOAT_DTYPES,
 	type FloatDtype,
 	GROW_RULES,
 	KERNEL_NAMES,
+	type PlanInputs,
 	UsageError,
 } from "../index.ts";
 import { parseBytes } from "./format.ts";
@@ -123,6 +125,16 @@ export function inputOptions<T>(y: Argv<T>) {
 			coerce: upperCase,
 			describe: "type of the merged tensors; default: the convention's",
 		})
+		.option("shards", {
+			choices: ["base", "delta"] as const,
+			describe: "whose shards the output has; default: the convention's",
+		})
+		.option("max-shard-size", {
+			type: "string",
+			requiresArg: true,
+			coerce: (text: string) => parseBytes("--max-shard-size", text),
+			describe: "cut the output into shards of at most so much, as 5GB",
+		})
 		.option("store", {
 			type: "boolean",
 			default: true,
@@ -182,6 +194,18 @@ export function changesOf(
 	const { computeDtype: cast, grow, loop, verbatim, prefix } = args;
 	const { configFrom, tokenizerFrom } = args;
 	return { cast, grow, loop, verbatim, prefix, configFrom, tokenizerFrom };
+}
+
+/** How a merge of two inputs is planned. */
+export function planChoicesOf(
+	inputs: PlanInputs,
+): Omit<PlanInputs, "base" | "delta" | keyof FetchChoices> {
+	const { convention, dtype, changes, expectSum, allowUnlikely } = inputs;
+	const { shards, maxShardBytes, noStore } = inputs;
+	return {
+		...{ convention, dtype, changes, expectSum, allowUnlikely },
+		...{ shards, maxShardBytes, noStore },
+	};
 }
 
 function parseSum(text: string | undefined): number | "any" | undefined {

@@ -13,6 +13,7 @@ import {
 	hubChoices,
 	type SideRevisions,
 } from "./hub-flags.ts";
+import { planChoicesOf } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function planCommand(
@@ -21,11 +22,9 @@ export async function planCommand(
 	signal: AbortSignal,
 ): Promise<number> {
 	const { base, delta } = await atRevisions(inputs);
-	const { convention, dtype, allowUnlikely } = inputs;
-	const { changes, expectSum, noStore } = inputs;
 	const report = await plan({
-		...{ base, delta, convention, dtype, changes, expectSum, allowUnlikely },
-		noStore,
+		...{ base, delta },
+		...planChoicesOf(inputs),
 		...hubChoices(inputs, terminal),
 		signal,
 	});

@@ -4,7 +4,11 @@ import { encodeHeader } from "../format/safetensors-writer.ts";
 import { encodeShardIndex } from "../format/shard-index.ts";
 import { shardFileName } from "../format/shard-name.ts";
 import type { Dtype, FloatDtype } from "../tensor/dtype.ts";
-import { elementCount, hasMoreRows } from "../tensor/tensor.ts";
+import {
+	elementCount,
+	hasMoreRows,
+	tensorByteLength,
+} from "../tensor/tensor.ts";
 import { chooseRecipes } from "./choose-recipes.ts";
 import type { Convention, ConventionChanges, Side } from "./convention.ts";
 import { type ConventionId, conventionOf } from "./conventions.ts";
@@ -24,6 +28,7 @@ import {
 } from "./plan.ts";
 import { expectedSum } from "./published-sum.ts";
 import { Fills, planTensor, type Recipe } from "./segments.ts";
+import { layOutShards, type ShardLayout } from "./shard-layout.ts";
 
 /** What transformers writes into every file. */
 export const METADATA = new Map([["format", "pt"]]);
@@ -35,6 +40,8 @@ export interface PlanOptions {
 	changes: ConventionChanges;
 	/** what the elements must add up to; null: what was published, if anything was; `any`: whatever they do */
 	sum: number | "any" | null;
+	/** how the output is cut into shards; default: as on the side the convention loops over */
+	layout?: ShardLayout;
 }
 
 /** A plan, and what a person should know about it. */
@@ -45,7 +52,7 @@ export interface Planned {
 
 /**
  * Plan the merge of two checkpoints under one convention. Pure: reads nothing but the layouts.
- * The shards of the side the convention loops over are mirrored, under the names transformers would give them.
+ * Shards get the names transformers would give them.
  *
  * @throws {MismatchError} where the two do not fit together under this convention
  */
@@ -66,7 +73,8 @@ export function planMerge(
 		});
 	const recipes = chooseRecipes(pairing, convention, options.dtype, delta);
 	const fills = new Fills();
-	const shards = planShards(pairing, recipes, fills);
+	const { layout = null } = options;
+	const shards = planShards(pairing, recipes, fills, layout);
 	const totals = countTotals(shards, pairing);
 	const sideFiles = planSideFiles(base, delta, convention, pairing);
 	return {
@@ -148,17 +156,21 @@ function planShards(
 	{ tensors }: Pairing,
 	recipes: ReadonlyMap<string, Recipe>,
 	fills: Fills,
+	layout: ShardLayout,
 ): OutputShard[] {
-	const byShard = new Map<number, OutputTensor[]>();
-	for (const tensor of tensors) {
-		const shard = byShard.get(tensor.shardIndex) ?? [];
-		byShard.set(tensor.shardIndex, shard);
-		shard.push(tensor);
-	}
-	const filled = [...byShard].sort(([a], [b]) => a - b);
-	return filled.map(([, shard], i) =>
-		planShard(shardFileName(i, filled.length), shard, recipes, fills),
+	const shards = layOutShards(tensors, layout, ({ name, shape }) => {
+		const dtype = outDtype(recipeOf(recipes, name));
+		return tensorByteLength({ dtype, shape }) ?? Number.POSITIVE_INFINITY;
+	});
+	return shards.map((shard, i) =>
+		planShard(shardFileName(i, shards.length), shard, recipes, fills),
 	);
+}
+
+function recipeOf(recipes: ReadonlyMap<string, Recipe>, name: string): Recipe {
+	const recipe = recipes.get(name);
+	if (!recipe) throw new RangeError(`no recipe for ${name}`);
+	return recipe;
 }
 
 function planShard(
@@ -167,14 +179,9 @@ function planShard(
 	recipes: ReadonlyMap<string, Recipe>,
 	fills: Fills,
 ): OutputShard {
-	const recipeOf = (name: string) => {
-		const recipe = recipes.get(name);
-		if (!recipe) throw new RangeError(`no recipe for ${name}`);
-		return recipe;
-	};
 	const { json, byteLength, tensors } = encodeHeader(
 		outputs.map(({ name, shape }) => ({
-			...{ name, shape, dtype: outDtype(recipeOf(name)) },
+			...{ name, shape, dtype: outDtype(recipeOf(recipes, name)) },
 		})),
 		METADATA,
 		fileName,
@@ -185,7 +192,7 @@ function planShard(
 		header: json,
 		sha256: null,
 		segments: tensors.flatMap(({ name, dataOffsets: [begin] }) =>
-			planTensor(name, recipeOf(name), byteLength + begin, fills),
+			planTensor(name, recipeOf(recipes, name), byteLength + begin, fills),
 		),
 	};
 }

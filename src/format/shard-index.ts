@@ -6,7 +6,7 @@ export const INDEX_FILE_NAME = "model.safetensors.index.json";
 export const TORCH_INDEX_FILE_NAME = "pytorch_model.bin.index.json";
 /** Kimi-K3's index is 60 MB; this leaves room and bounds memory. */
 export const MAX_INDEX_BYTES = 250_000_000;
-const MAX_SHARDS = 10_000;
+export const MAX_SHARDS = 10_000;
 
 /** `model.safetensors.index.json` or `pytorch_model.bin.index.json`: which shard holds each tensor. */
 export interface ShardIndex {

@@ -1,6 +1,5 @@
 import { fileURLToPath } from "node:url";
 import type { CaseTests } from "./collect.ts";
-import { NOT_HERE } from "./gaps.ts";
 
 export const TABLE_FILE = fileURLToPath(
 	new URL("../../fixtures/CASES.md", import.meta.url),
@@ -23,11 +22,9 @@ export function fillTable(table: string, tests: CaseTests): string {
 }
 
 function cell(number: number, tests: CaseTests): string {
-	const files = Array.from(
+	return Array.from(
 		tests.get(number) ?? [],
 		([file, count]) =>
 			`[${file.replace(/\.test\.ts$/, "")}](../test/${file}) ${count}`,
-	);
-	if (files.length > 0) return files.join(", ");
-	return `not here: ${NOT_HERE.get(number) ?? "?"}`;
+	).join(", ");
 }

@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import {
 	mkdir,
+	readdir,
 	readFile,
 	rename,
 	statfs,
@@ -10,10 +12,11 @@ import {
 } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test, vi } from "vitest";
+import { inspect } from "../../src/index.ts";
 import { fullWeights, subtract, tuned } from "../delta/synthetic-weights.ts";
 import { writeWeights } from "../delta/write-weights.ts";
 import { type MadeTensor, mergeModels, writeModel } from "./models.ts";
-import { FIXTURES, memoryFolder } from "./run.ts";
+import { FIXTURES, memoryFolder, run } from "./run.ts";
 
 // Commands take long on a busy machine; none waits for a time to pass.
 vi.setConfig({ testTimeout: 60_000 });
@@ -224,6 +227,59 @@ describe("what is merged", () => {
 			const expected = await readFile(path.join(fixture, "expected", name));
 			expect(merged.equals(expected), name).toBe(true);
 		}
+	});
+});
+
+describe("the shards of the output", () => {
+	const fixture = path.join(FIXTURES, "one-file-to-shards");
+	const models = [
+		path.join(fixture, "base"),
+		path.join(fixture, "delta"),
+	] as const;
+	const expected = path.join(fixture, "expected");
+
+	/** The names of the output's weight files, whose tensors are the right ones. */
+	const shardsOf = async (...flags: string[]) => {
+		const { exitCode, out, said } = await mergeModels(...models, ...flags);
+		expect(exitCode, said).toBe(0);
+		expect((await run("verify", out)).exitCode).toBe(0);
+		expect((await run("compare", out, expected)).exitCode).toBe(0);
+		const names = await readdir(out);
+		return names.filter((name) => name.endsWith(".safetensors")).sort();
+	};
+
+	test("case 140: a tensor that is larger than a shard may be has one to itself", async () => {
+		const shards = await shardsOf("--max-shard-size", "1kB");
+		const { tensors } = await inspect(expected);
+		const large = tensors.filter(({ byteLength }) => byteLength > 1000);
+		expect(large.length).toBeGreaterThan(0);
+		expect(shards.length).toBeGreaterThanOrEqual(large.length);
+		expect(shards[0]).toMatch(/^model-00001-of-000\d\d\.safetensors$/);
+		expect(shards.length).toBeLessThan(tensors.length);
+	});
+
+	test("one is enough where all fits", async () => {
+		expect(await shardsOf("--max-shard-size", "5GB")).toEqual([
+			"model.safetensors",
+		]);
+	});
+
+	test("those of either side", async () => {
+		expect(await shardsOf("--shards", "base")).toHaveLength(3);
+		expect(await shardsOf("--shards", "delta")).toHaveLength(1);
+	});
+
+	test.each([
+		[["--max-shard-size", "0"], "no size for a shard"],
+		[["--max-shard-size", "5 apples"], "no amount of bytes"],
+		[["--max-shard-size", "1GB", "--shards", "base"], "Leave out --shards"],
+		[["--convention", "xor", "--shards", "base"], "knows no tensors"],
+		[["--convention", "xor", "--max-shard-size", "1GB"], "knows no tensors"],
+	])("%j is refused", async (flags, sentence) => {
+		const { exitCode, out, said } = await mergeModels(...models, ...flags);
+		expect(exitCode).toBe(2);
+		expect(said).toContain(sentence);
+		expect(existsSync(out)).toBe(false);
 	});
 });
 
