@@ -81,16 +81,17 @@ export class DigestCursor {
 	/**
 	 * A slice for bytes that the plan will not bring in order; it is to be issued before the next is asked for.
 	 *
+	 * @param mostBytes  room for what it reads
 	 * @param isLast  whether the plan brings nothing any more
 	 * @returns null where the next bytes come as the plan reads them
 	 */
-	next(sliceBytes: number, isLast: boolean): Slice | null {
+	next(mostBytes: number, isLast: boolean): Slice | null {
 		const { hashed, end, awaited } = this;
 		const come = this.firstAhead(hashed)?.begin ?? end;
 		const until = isLast ? end : Math.max(come, awaited);
 		if (hashed >= until) return null;
 		const fileOffset = hashed - (hashed % DIRECT_ALIGNMENT);
-		const byteLength = Math.min(sliceBytes, until - fileOffset);
+		const byteLength = Math.min(mostBytes, until - fileOffset);
 		this.pending++;
 		const { input, shard } = this.file;
 		const wanted = { begin: hashed, end: fileOffset + byteLength };

@@ -92,20 +92,20 @@ export class Schedule {
 	private async *turn(pace: Pace, isLast: boolean): AsyncGenerator<Scheduled> {
 		const { begun, digests } = this;
 		const { sliceBytes } = pace;
-		const room = [sliceBytes, this.engine.slots.slotBytes] as const;
+		const { slotBytes } = this.engine.slots;
 		const share = this.share();
 		let issued = 0;
 		for (const track of [...begun.keys()]) {
 			if (track.pending >= share) continue;
-			if (digests.await(track.peek(...room).slice)) continue;
-			const next = track.next(...room);
+			if (digests.await(track.peek(sliceBytes, slotBytes).slice)) continue;
+			const next = track.next(sliceBytes, slotBytes);
 			if (track.isIssued) begun.delete(track);
 			issued++;
 			yield { ...next, from: track };
 		}
 		for (const cursor of this.cursors) {
 			if (cursor.pending >= share) continue;
-			const slice = cursor.next(sliceBytes, isLast);
+			const slice = cursor.next(slotBytes, isLast);
 			if (slice === null) continue;
 			issued++;
 			yield { slice, from: cursor };

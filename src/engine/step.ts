@@ -77,6 +77,9 @@ export interface StepResult extends Counts {
 	seconds: number;
 }
 
+/** Both checksums are taken of so many bytes in turn: the second finds them in the processor's cache. */
+const CACHED_BYTES = 2 ** 18;
+
 /** Does steps in the thread it lives in. */
 export class StepRunner {
 	private readonly kernel: Kernel;
@@ -181,21 +184,28 @@ export class StepRunner {
 
 	private hash(step: HashStep): StepResult["corrupt"] {
 		const { digest, byteOffset, byteLength, algorithm } = step;
-		if (algorithm !== null)
-			this.hashOf(digest, algorithm).update(this.view(byteOffset, byteLength));
+		const hash = algorithm === null ? null : this.hashOf(digest, algorithm);
+		let hashed = 0;
+		const hashUpTo = (end: number) => {
+			if (end > hashed)
+				hash?.update(this.view(byteOffset + hashed, end - hashed));
+			hashed = end;
+		};
 		const corrupt: StepResult["corrupt"] = [];
 		for (const stretch of step.crcs) {
-			const bytes = this.view(
-				byteOffset + stretch.byteOffset,
-				stretch.byteLength,
-			);
-			const before = stretch.begins ? 0 : (this.crcs.get(digest) ?? 0);
-			const found = this.kernel.crc32(bytes, before);
+			const { byteOffset: begin, ends } = stretch;
+			const end = begin + stretch.byteLength;
+			let found = stretch.begins ? 0 : (this.crcs.get(digest) ?? 0);
+			for (let at = begin; at < end; at += CACHED_BYTES) {
+				const length = Math.min(CACHED_BYTES, end - at);
+				hashUpTo(at + length);
+				found = this.kernel.crc32(this.view(byteOffset + at, length), found);
+			}
 			this.crcs.set(digest, found);
-			const { ends } = stretch;
 			if (ends !== null && found !== ends.crc32)
 				corrupt.push({ where: ends.where, expected: ends.crc32, found });
 		}
+		hashUpTo(byteLength);
 		return corrupt;
 	}
 

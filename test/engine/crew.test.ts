@@ -95,6 +95,23 @@ test.each([
 	},
 );
 
+test("a stretch may be longer than a processor's cache", () =>
+	withCrew(0, async (crew, slots) => {
+		const slot = await slots.take();
+		slot.view(0, BYTES.length).set(BYTES);
+		const [begin, end] = [5, BYTES.length - 5];
+		const right = crc32(BYTES.subarray(begin, end));
+		const sha256 = createHash("sha256").update(BYTES).digest("hex");
+		for (const crc of [right, right ^ 1]) {
+			const range = { where: "record", begin, end, crc32: crc >>> 0 };
+			const digest = new Digest(crew, crc, { checkedRanges: [range] });
+			const hashed = digest.takePlace().hash(slot.byteOffset, BYTES.length);
+			if (crc === right) await hashed;
+			else await expect(hashed).rejects.toThrow("record");
+			expect(await digest.finish()).toBe(sha256);
+		}
+	}));
+
 test("another checksum is taken where it is asked for, or none", async () => {
 	const md5 = createHash("md5").update(HASHED).digest("hex");
 	expect(await digestPieces(0, HASHED, 1000, "md5")).toBe(md5);

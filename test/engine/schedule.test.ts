@@ -6,11 +6,12 @@ import { InputDigests } from "../../src/engine/input-digests.ts";
 import type { Pace } from "../../src/engine/pace.ts";
 import { NOTHING_REUSED } from "../../src/engine/resume.ts";
 import { Schedule } from "../../src/engine/schedule.ts";
+import type { Read } from "../../src/engine/slice.ts";
 import { tracksByShard, unmade } from "../../src/engine/track.ts";
 import type { FileSource } from "../../src/io/file-source.ts";
 
-/** A whole page, which is the least a slice can be. */
-const BLOCK = 4096;
+/** Half of the smallest slot: beside it lies what it is made of. */
+const BLOCK = 2 ** 18;
 const BLOCKS = 6;
 
 /** A plan whose shards each copy tensors of so many blocks, which lie anywhere in a file of its own. */
@@ -43,7 +44,7 @@ async function issueAll(
 ) {
 	const engine = new Engine(
 		decideEngineOptions({ kernel: "js", threads: 2 }),
-		2 ** 20,
+		BLOCK,
 	);
 	onTestFinished(() => engine.close());
 	const plan = planOf(shards, blocksEach);
@@ -67,10 +68,13 @@ async function issueAll(
 	for await (const next of schedule.slices({ sliceBytes: BLOCK } as Pace)) {
 		digests.takePlaces(next.slice);
 		const [read] = next.slice.reads;
-		const block = (read?.fileOffset ?? 0) / BLOCK;
-		issued.push(
-			`${"ab"[read?.shard ?? 0]}${block}${"shardIndex" in next ? "" : "?"}`,
-		);
+		const { shard, fileOffset, byteLength } = read as Read;
+		const [first, end] = [
+			fileOffset / BLOCK,
+			(fileOffset + byteLength) / BLOCK,
+		];
+		const blocks = end - first === 1 ? first : `${first}-${end - 1}`;
+		issued.push(`${"ab"[shard]}${blocks}${"shardIndex" in next ? "" : "?"}`);
 		schedule.made(next);
 	}
 	return issued;
@@ -83,8 +87,8 @@ test("a track that waits for a checksum does not hold up the other", async () =>
 			[0, 1, 2, 3, 4, 5],
 		]),
 	).toEqual([
-		...["b0", "a0?", "b1", "a1?", "b2", "a2?", "b3", "a3?"],
-		...["a4", "b4", "a5", "b5"],
+		...["b0", "a0-1?", "b1", "a2-3?", "a4", "b2", "a5"],
+		...["b3", "b4", "b5"],
 	]);
 });
 
@@ -95,13 +99,13 @@ test("what the plan does not bring in order is read as soon as its file is", asy
 			[1, 2],
 		]),
 	).toEqual([
-		...["a5", "b0?", "a0", "b1", "a1", "b2", "b3?", "a2"],
-		...["a3?", "b4?", "a4?", "b5?", "a5?"],
+		...["a5", "b0?", "a0", "b1", "a1", "b2", "b3-4?", "a2"],
+		...["a3-4?", "b5?", "a5?"],
 	]);
 });
 
 test("what an earlier run has read of a tensor is read for its checksum", async () => {
 	expect(await issueAll([[0]], { blocksEach: 6, doneBlocks: 3 })).toEqual([
-		...["a0?", "a1?", "a2?", "a3", "a4", "a5"],
+		...["a0-1?", "a2?", "a3", "a4", "a5"],
 	]);
 });
