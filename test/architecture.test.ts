@@ -69,6 +69,7 @@ const OPERATIONS = [
 	"fetch-inputs",
 	"bring-inputs",
 	"doctor",
+	"check-choices",
 	"check-inputs",
 	"expected-inputs",
 	"recognise",
