@@ -189,9 +189,12 @@ const PARTIAL = /^([0-9a-f]+)\.md-(.+)-(\d+)\.incomplete$/;
 
 /** What is there of a blob that no other live process writes. */
 async function leftOf(folder: string, oid: string): Promise<string[]> {
-	return (await readdir(folder)).filter((name) => {
-		const [, of, host, pid] = PARTIAL.exec(name) ?? [];
-		if (of !== oid || host !== HOST) return false;
-		return Number(pid) === process.pid || !isRunning(Number(pid));
-	});
+	const left: string[] = [];
+	for (const name of await readdir(folder)) {
+		const [, of, host, text] = PARTIAL.exec(name) ?? [];
+		if (of !== oid || host !== HOST) continue;
+		const pid = Number(text);
+		if (pid === process.pid || !(await isRunning(pid))) left.push(name);
+	}
+	return left;
 }

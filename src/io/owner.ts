@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { systemErrorCode } from "./system-error.ts";
 
@@ -41,24 +41,36 @@ export function parseOwner(text: string): Owner | null {
 export async function mayRun(owner: Owner, self: Owner): Promise<boolean> {
 	if (owner.host !== self.host) return true;
 	if (owner.bootId !== self.bootId) return false;
-	if (!isRunning(owner.pid)) return false;
+	if (!(await isRunning(owner.pid))) return false;
 	return (await startTimeOf(owner.pid)) === owner.startTime;
 }
 
-/** Whether this machine has a process of this id, which may be another's by now. */
-export function isRunning(pid: number): boolean {
+/** Whether this machine has a process of this id that does anything, which may be another's by now. */
+export async function isRunning(pid: number): Promise<boolean> {
 	try {
 		process.kill(pid, 0);
-		return true;
 	} catch (error) {
 		return systemErrorCode(error) !== "ESRCH";
 	}
+	return !(await isZombie(pid));
 }
 
-/** The 22nd field; those before may hold anything up to the last parenthesis. */
+/** Whether all of a process has ended, and only its parent has not asked how: in many containers nobody does. */
+async function isZombie(pid: number): Promise<boolean> {
+	const [state = ""] = await statOf(pid);
+	if (state !== "Z" && state !== "X") return false;
+	const threads = await readdir(`/proc/${pid}/task`).catch(() => []);
+	return threads.length <= 1;
+}
+
 async function startTimeOf(pid: number): Promise<string> {
-	const text = (await readLine(`/proc/${pid}/stat`)) ?? "";
-	return text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+	return (await statOf(pid))[19] ?? "";
+}
+
+/** From the third field on: those before may hold anything up to the last parenthesis. None where the system has no such file. */
+async function statOf(pid: number): Promise<string[]> {
+	const text = await readLine(`/proc/${pid}/stat`);
+	return text?.slice(text.lastIndexOf(")") + 2).split(" ") ?? [];
 }
 
 async function readLine(file: string): Promise<string | null> {
