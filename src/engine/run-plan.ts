@@ -189,8 +189,10 @@ class Run {
 	/** Give each slice its places in the checksums, in the order of issue. */
 	private async *issue(): AsyncGenerator<Issued> {
 		for await (const next of this.schedule.slices(this.pace)) {
-			const hashedReads = this.digests.takePlaces(next.slice);
-			yield { ...next, output: await this.outputOf(next), hashedReads };
+			const { slice, from } = next;
+			const hashedReads = this.digests.takePlaces(slice);
+			const output = await this.outputOf(next);
+			yield { slice, from, output, hashedReads };
 		}
 	}
 

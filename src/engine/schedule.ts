@@ -98,10 +98,10 @@ export class Schedule {
 		for (const track of [...begun.keys()]) {
 			if (track.pending >= share) continue;
 			if (digests.await(track.peek(sliceBytes, slotBytes).slice)) continue;
-			const next = track.next(sliceBytes, slotBytes);
+			const { shardIndex, slice } = track.next(sliceBytes, slotBytes);
 			if (track.isIssued) begun.delete(track);
 			issued++;
-			yield { ...next, from: track };
+			yield { shardIndex, slice, from: track };
 		}
 		for (const cursor of this.cursors) {
 			if (cursor.pending >= share) continue;

@@ -111,7 +111,7 @@ export class Race {
 	private async warmUp(): Promise<void> {
 		for (const folder of this.options.models.flatMap((m) => [m.base, m.delta]))
 			for (const name of await readdir(folder))
-				if (name.endsWith(".safetensors"))
+				if (/\.(safetensors|bin)$/.test(name))
 					await readFile(path.join(folder, name));
 	}
 }
