@@ -122,7 +122,6 @@ function planSum(
 	return expectedSum(id, elements, names);
 }
 
-/** What is said of tensors that one side has and the other lacks. */
 /** A delta of another type than those that were published may have been made by another rule. */
 function dtypeWarnings(
 	delta: CheckpointLayout,
@@ -137,6 +136,7 @@ function dtypeWarnings(
 			];
 }
 
+/** What is said of tensors that one side has and the other lacks. */
 export function droppedWarnings(
 	{ location }: CheckpointLayout,
 	side: Side,

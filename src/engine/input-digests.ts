@@ -68,10 +68,11 @@ export class InputDigests {
 
 	/** Whether a slice must wait until what lies before its reads is hashed. */
 	await(slice: Slice): boolean {
-		const waiting = slice.reads
-			.flatMap((read) => this.cursorsOf(read).map((each) => each.awaits(read)))
-			.filter((awaits) => awaits);
-		return waiting.length > 0;
+		let awaits = false;
+		for (const read of slice.reads)
+			for (const cursor of this.cursorsOf(read))
+				if (cursor.awaits(read)) awaits = true; // each must know what is awaited of it
+		return awaits;
 	}
 
 	/** Take the places of what a slice reads in order; slices in the order they are issued. @returns of each read */
