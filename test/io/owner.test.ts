@@ -17,11 +17,15 @@ test("a process is there as long as it runs", async () => {
 test.runIf(process.platform === "linux")(
 	"one that has ended is gone, though its parent never asks",
 	async () => {
-		const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 1000"]);
+		const parent = spawn("sh", ["-c", "sleep 1000 & echo $!; exec sleep 1000"]);
 		onTestFinished(() => void parent.kill("SIGKILL"));
 		const [line] = await once(parent.stdout, "data");
-		const stat = `/proc/${Number(`${line}`)}/stat`;
-		while (!/\) Z /.test(await readFile(stat, "utf8")));
-		expect(await isRunning(Number(`${line}`))).toBe(false);
+		const pid = Number(`${line}`);
+		// A shell would still ask; what it becomes never does.
+		const command = `/proc/${parent.pid}/comm`;
+		while ((await readFile(command, "utf8")) !== "sleep\n");
+		process.kill(pid, "SIGKILL");
+		while (!/\) Z /.test(await readFile(`/proc/${pid}/stat`, "utf8")));
+		expect(await isRunning(pid)).toBe(false);
 	},
 );
