@@ -7,6 +7,8 @@ export default defineConfig({
 	test: {
 		// All of them: what the tests start is mostly waited for.
 		maxWorkers: availableParallelism(),
+		// To load everything anew for each file takes a minute of processor time; what a test replaces, it puts back.
+		isolate: false,
 		testTimeout: 30_000, // no test is about time, and a machine may be busy
 		// What commands say must not depend on who runs the tests.
 		env: { GITHUB_ACTIONS: "" },

@@ -2,31 +2,10 @@ import { mkdir, readdir } from "node:fs/promises";
 import path from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { openHub } from "../hub/open-hub.ts";
+import { replaceSystemCall } from "../io/replace-system-call.ts";
 import { modelFiles } from "./model-files.ts";
 import { run, scratchFolder } from "./run.ts";
 
-/** Free bytes of every disk, and on which of them what lies below a folder is. */
-const disk = vi.hoisted(() => ({
-	freeBytes: Infinity,
-	deviceOf: (_: string): number | null => null,
-}));
-vi.mock("node:fs/promises", async (original) => {
-	const real = await original<typeof import("node:fs/promises")>();
-	return {
-		...real,
-		statfs: async (folder: string) => {
-			const stats = await real.statfs(folder);
-			return disk.freeBytes === Infinity
-				? stats
-				: { ...stats, bsize: 1, bavail: disk.freeBytes };
-		},
-		stat: async (file: string, ...rest: never[]) => {
-			const stats = await real.stat(file, ...rest);
-			const dev = disk.deviceOf(String(file));
-			return dev === null ? stats : Object.assign(stats, { dev });
-		},
-	};
-});
 const [BASE, DELTA] = ["meta/llama", "lmsys/vicuna-delta"];
 // A busy machine takes seconds to load the libraries.
 vi.setConfig({ testTimeout: 30_000 });
@@ -38,6 +17,10 @@ const bytes = [base, delta]
 	.flatMap((files) => Object.values(files))
 	.reduce((sum, { length }) => sum + length, 0);
 
+/**
+ * @param freeBytes  of every disk
+ * @param deviceOf   on which of them a file is, or what a folder holds
+ */
 async function merge(freeBytes: number, deviceOf = (_: string) => 1) {
 	const hub = await openHub({
 		repos: { [BASE]: { files: base }, [DELTA]: { files: delta } },
@@ -46,11 +29,23 @@ async function merge(freeBytes: number, deviceOf = (_: string) => 1) {
 	const [cache, out] = [path.join(folder, "cache"), path.join(folder, "o/out")];
 	await mkdir(path.dirname(out));
 	vi.stubEnv("HF_ENDPOINT", hub.endpoint);
-	Object.assign(disk, { freeBytes, deviceOf });
-	onTestFinished(() => {
-		vi.unstubAllEnvs();
-		Object.assign(disk, { freeBytes: Infinity, deviceOf: () => null });
-	});
+	onTestFinished(() => void vi.unstubAllEnvs());
+	replaceSystemCall(
+		"statfs",
+		(before) =>
+			(async (file: string) => ({
+				...(await before(file)),
+				...{ bsize: 1, bavail: freeBytes },
+			})) as never,
+	);
+	replaceSystemCall(
+		"stat",
+		(before) =>
+			(async (file: string, ...rest: never[]) =>
+				Object.assign(await before(file, ...rest), {
+					dev: deviceOf(file),
+				})) as never,
+	);
 	const sides = ["--base", BASE, "--delta", DELTA, "--cache-dir", cache];
 	const convention = ["--convention", "fastchat-v1.1"];
 	const ran = await run(...sides, ...convention, "--out", out);

@@ -33,23 +33,11 @@ import {
 import { PartialBlob } from "../../src/hub/partial.ts";
 import { LOCAL_FILES } from "../../src/io/file-system.ts";
 import { scratchFolder } from "../end-to-end/run.ts";
+import { replaceSystemCall } from "../io/replace-system-call.ts";
 import type { LocalHub, LocalHubOptions } from "./local-hub.ts";
 import { IMPATIENT, MODEL, openHub, someBytes } from "./open-hub.ts";
 
 vi.setConfig({ testTimeout: 30_000 });
-
-const { makeLink } = vi.hoisted(() => ({ makeLink: vi.fn() }));
-vi.mock("node:fs/promises", async (original) => {
-	const actual = await original<typeof import("node:fs/promises")>();
-	return {
-		...actual,
-		/** The system's own, where a test has not said otherwise. */
-		symlink: (...args: Parameters<typeof actual.symlink>) =>
-			makeLink.getMockImplementation() === undefined
-				? actual.symlink(...args)
-				: makeLink(...args),
-	};
-});
 
 const SIZE = 300_000;
 const WEIGHTS = someBytes(SIZE);
@@ -239,13 +227,12 @@ describe("without links", () => {
 		const opened = await open({
 			repos: { [MODEL]: { files: { ...FILES, "again.json": CONFIG } } },
 		});
+		onTestFinished(() => void vi.unstubAllEnvs());
 		if (how === "forbidden") vi.stubEnv("HF_HUB_DISABLE_SYMLINKS", "1");
 		else
-			makeLink.mockRejectedValue(Object.assign(new Error(how), { code: how }));
-		onTestFinished(() => {
-			vi.unstubAllEnvs();
-			makeLink.mockReset();
-		});
+			replaceSystemCall("symlink", () => async () => {
+				throw Object.assign(new Error(how), { code: how });
+			});
 		return opened;
 	}
 
