@@ -15,14 +15,9 @@ import {
 } from "../../src/errors.ts";
 import type { FileSource } from "../../src/io/file-source.ts";
 import { diskBefore } from "./crash/crash-test.ts";
-import { type Content, listTree } from "./crash/disk.ts";
+import { type Content, describeDisk, listTree } from "./crash/disk.ts";
 import { SimFs, type SimOptions } from "./crash/sim-fs.ts";
-import {
-	describeDisk,
-	OUT,
-	openTinyMerge,
-	type TinyMerge,
-} from "./crash/tiny-merge.ts";
+import { OUT, openTinyMerge, type TinyMerge } from "./crash/tiny-merge.ts";
 
 let merge: TinyMerge;
 let done: SimFs;

@@ -1,6 +1,6 @@
 import type { PublishOptions } from "../../../src/engine/publish.ts";
 import { OutputConflictError } from "../../../src/errors.ts";
-import { Content, type Folder, keyOf, type Nodes } from "./disk.ts";
+import { Content, describeDisk, type Folder, type Nodes } from "./disk.ts";
 import {
 	type Choice,
 	type Crash,
@@ -10,7 +10,7 @@ import {
 } from "./explore.ts";
 import { watchOrder } from "./order.ts";
 import { SimFs, type SimOptions } from "./sim-fs.ts";
-import { describeDisk, type TinyMerge } from "./tiny-merge.ts";
+import type { TinyMerge } from "./tiny-merge.ts";
 
 /** A run on a disk, and what became of it. */
 export interface Ran {
@@ -168,7 +168,7 @@ export class CrashTest {
 	/** @returns null where such a disk was recovered from before */
 	private async recover(crash: Crash, isTwice: boolean): Promise<Ran | null> {
 		this.figures.states++;
-		const key = keyOf(crash.nodes);
+		const key = describeDisk(crash.nodes);
 		if (this.seen.has(key) && !crash.isBare) return null;
 		if (!this.seen.has(key)) {
 			this.figures.distinct++;

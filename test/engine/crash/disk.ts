@@ -121,12 +121,13 @@ export function listTree(
 	return found;
 }
 
-/** The same text for disks that hold the same. */
-export function keyOf(nodes: Nodes): string {
-	const hash = createHash("sha1");
-	for (const [path, content] of listTree(nodes))
-		hash.update(`${path}\0${content?.hash ?? "folder"}\n`);
-	return hash.digest("base64");
+/** What a disk holds, as text: the same for disks that hold the same. */
+export function describeDisk(nodes: Nodes): string {
+	return Array.from(listTree(nodes), ([name, content]) =>
+		content === null
+			? `${name}/`
+			: `${name} ${content.bytes.length} ${content.hash}`,
+	).join("\n");
 }
 
 /** Changes that a crash may take, in their order. */

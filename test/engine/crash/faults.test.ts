@@ -5,14 +5,9 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { LocalIoError, MergeDeltaError } from "../../../src/errors.ts";
 import { INDEX_FILE_NAME } from "../../../src/format/shard-index.ts";
 import { diskBefore } from "./crash-test.ts";
-import { listTree, type Nodes } from "./disk.ts";
+import { describeDisk, listTree, type Nodes } from "./disk.ts";
 import { type Operation, SimFs, type SimOptions } from "./sim-fs.ts";
-import {
-	describeDisk,
-	OUT,
-	openTinyMerge,
-	type TinyMerge,
-} from "./tiny-merge.ts";
+import { OUT, openTinyMerge, type TinyMerge } from "./tiny-merge.ts";
 
 let merge: TinyMerge;
 let expected = "";

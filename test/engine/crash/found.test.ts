@@ -11,13 +11,9 @@ import { CHECKSUM_FILE_NAME } from "../../../src/format/checksum-file.ts";
 import type { FileSource } from "../../../src/io/file-source.ts";
 import { diskBefore } from "./crash-test.ts";
 import type { Nodes } from "./disk.ts";
+import { describeDisk } from "./disk.ts";
 import { type Operation, SimFs, type SimOptions } from "./sim-fs.ts";
-import {
-	describeDisk,
-	OUT,
-	openTinyMerge,
-	type TinyMerge,
-} from "./tiny-merge.ts";
+import { OUT, openTinyMerge, type TinyMerge } from "./tiny-merge.ts";
 
 const ROOT = `${OUT}.merge-delta`;
 

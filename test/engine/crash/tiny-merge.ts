@@ -21,7 +21,6 @@ import { shardFileName } from "../../../src/format/shard-name.ts";
 import { plan } from "../../../src/index.ts";
 import type { FileSource } from "../../../src/io/file-source.ts";
 import type { FileSystem } from "../../../src/io/file-system.ts";
-import { Content, listTree, type Nodes } from "./disk.ts";
 import { SIM_ROOT } from "./sim-fs.ts";
 
 const SLICE_BYTES = 4096;
@@ -182,13 +181,4 @@ function memorySource(name: string, bytes: Uint8Array): FileSource {
 		checkUnchanged: async () => {},
 		close: async () => {},
 	};
-}
-
-/** What a disk holds, as text that can be compared and shown. */
-export function describeDisk(nodes: Nodes): string {
-	return Array.from(listTree(nodes), ([name, content]) =>
-		content instanceof Content
-			? `${name} ${content.bytes.length} ${content.hash}`
-			: `${name}/`,
-	).join("\n");
 }
