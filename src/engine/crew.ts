@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { KernelName } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/select.ts";
@@ -12,18 +13,28 @@ const STEPS_PER_THREAD = 2;
 /** What a thread makes is soon garbage, and need not pile up: it holds 6 MB, and its buffers lie elsewhere. */
 const LIMITS = { maxYoungGenerationSizeMb: 3, maxOldGenerationSizeMb: 16 };
 
-/** Start a thread from compiled code or, in development, from the source, which needs a loader. */
+/** Start a thread from compiled code or, in development, from the source, which is compiled first. */
 function startWorker(start: WorkerStart): Worker {
 	// No arguments of the process: they may be for its main script alone.
 	const options = { workerData: start, execArgv: [], resourceLimits: LIMITS };
+	const require = createRequire(import.meta.url);
 	if (import.meta.url.endsWith(".js"))
-		return new Worker(
-			createRequire(import.meta.url).resolve("#worker"),
-			options,
-		);
-	const source = JSON.stringify(new URL("./worker.ts", import.meta.url).href);
-	const program = `import("tsx/esm/api").then((tsx) => tsx.tsImport(${source}, ${source}))`;
-	return new Worker(program, { ...options, eval: true });
+		return new Worker(require.resolve("#worker"), options);
+	workerProgram ??= compileWorker(require("esbuild"));
+	return new Worker(workerProgram, { ...options, eval: true });
+}
+
+let workerProgram: string | undefined;
+
+/** Once for all threads: with a loader of its own each would start ten times slower. */
+function compileWorker({ buildSync }: typeof import("esbuild")): string {
+	const { url } = import.meta;
+	const { outputFiles } = buildSync({
+		entryPoints: [fileURLToPath(new URL("./worker.ts", url))],
+		...{ bundle: true, write: false, platform: "node", format: "cjs" },
+		define: { "import.meta.url": JSON.stringify(url) },
+	});
+	return outputFiles.map(({ text }) => text).join("");
 }
 
 /** Seconds of all threads, by what they did. */
