@@ -8,9 +8,16 @@ export const SOURCE_FOLDER = path.join(ROOT, "src", "kernel", "native");
 
 /** Where the native kernel for this machine lies: `prebuilds/linux-x64-musl/kernel.node`. */
 export function nativeKernelFile(): string {
+	machine ??= nameMachine();
+	return path.join(ROOT, "prebuilds", machine, "kernel.node");
+}
+
+/** Asked once: to tell the C libraries apart takes milliseconds. */
+let machine: string | undefined;
+
+function nameMachine(): string {
 	const libc = process.platform === "linux" && !isGlibc() ? "-musl" : "";
-	const folder = `${process.platform}-${process.arch}${libc}`;
-	return path.join(ROOT, "prebuilds", folder, "kernel.node");
+	return `${process.platform}-${process.arch}${libc}`;
 }
 
 function isGlibc(): boolean {
