@@ -378,23 +378,29 @@ test.runIf(process.platform !== "win32").each([
 		const { options, out, outFolder, root } = await models();
 		const expected = await uninterrupted(options);
 		const library = new URL("../../dist/src/index.js", import.meta.url).href;
-		// Held up after the first slices, so that it cannot be done before the signal comes.
+		// Held up after the first slices, until the signal has come.
 		const program = `
+			import { readSync } from "node:fs";
 			import { merge } from ${JSON.stringify(library)};
 			const stop = new AbortController();
 			for (const [i, name] of ["SIGINT", "SIGTERM"].entries())
 				process.on(name, () => { process.exitCode = [130, 143][i]; stop.abort(); });
 			const source = ${JSON.stringify(options)};
+			let held = false;
 			await merge({ ...source, signal: stop.signal, onProgress: ({ safeBytes }) => {
-				if (safeBytes > 0) { process.stdout.write("safe"); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200); }
+				if (safeBytes === 0 || held) return;
+				held = true;
+				process.stdout.write("safe");
+				readSync(0, new Uint8Array(1));
 			} }).catch((error) => console.error(error.fault.details));`;
 		const child = spawn(
 			process.execPath,
 			["--input-type=module", "-e", program],
-			{ stdio: ["ignore", "pipe", "pipe"] },
+			{ stdio: ["pipe", "pipe", "pipe"] },
 		);
 		await new Promise((resolve) => child.stdout.once("data", resolve));
 		child.kill(signal);
+		child.stdin.end();
 		const code = await new Promise((resolve) => child.on("exit", resolve));
 		expect(code).toBe(expectedCode);
 		expect(await readdir(outFolder)).toEqual(["out.merge-delta"]);
