@@ -11,10 +11,8 @@ import { Slots } from "./slots.ts";
 
 /** Less work than this is done before a thread has started. */
 const SOLE_BYTES = 32 * 2 ** 20;
-/** Node runs so many file operations at once. */
-const IO_THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
-/** Slices of which all that waits is their reads and writes: two operations each, and never too few. */
-const IO_SLICES = Math.max(4, Math.ceil(IO_THREADS / 2));
+/** Slices of which all that waits is their reads and writes. More would be shorter, and each costs as much as a long one. */
+const IO_SLICES = 4;
 /** Room for a slice of the shortest kind, however its operands are strewn. */
 const LEAST_SLOT_BYTES = 2 ** 19;
 /** The rest is for what grows beside the slots: heaps of the threads, messages, what is written last. */
