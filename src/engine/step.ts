@@ -1,4 +1,3 @@
-import { createHash, type Hash } from "node:crypto";
 import type { ChecksumAlgorithm } from "../format/checksum-file.ts";
 import {
 	countDifferences,
@@ -15,6 +14,7 @@ import {
 import { sumElements } from "../kernel/sum-elements.ts";
 import { xorBytes } from "../kernel/xor.ts";
 import type { Dtype } from "../tensor/dtype.ts";
+import { FileHashes } from "./file-hashes.ts";
 import type { Part, Place } from "./slice.ts";
 import type { Counts } from "./tally.ts";
 
@@ -77,22 +77,18 @@ export interface StepResult extends Counts {
 	seconds: number;
 }
 
-/** Both checksums are taken of so many bytes in turn: the second finds them in the processor's cache. */
-const CACHED_BYTES = 2 ** 18;
-
 /** Does steps in the thread it lives in. */
 export class StepRunner {
 	private readonly kernel: Kernel;
 	private readonly buffer: ArrayBufferLike;
 	private scratch: RestorationScratch | null = null;
 	private differenceScratch: DifferenceScratch | null = null;
-	private readonly hashes = new Map<number, Hash>();
-	/** CRC-32 so far of the range each file is in */
-	private readonly crcs = new Map<number, number>();
+	private readonly hashes: FileHashes;
 
 	constructor(kernel: Kernel, buffer: ArrayBufferLike) {
 		this.kernel = kernel;
 		this.buffer = buffer;
+		this.hashes = new FileHashes(kernel, buffer);
 	}
 
 	run(step: Step): StepResult {
@@ -114,15 +110,13 @@ export class StepRunner {
 				result.differences = this.compare(step);
 				break;
 			case "hash":
-				result.corrupt = this.hash(step);
+				result.corrupt = this.hashes.hash(step);
 				break;
 			case "peek":
-				result.checksum = this.checksum(step);
+				result.checksum = this.hashes.peek(step);
 				break;
 			case "finish":
-				result.checksum = this.checksum(step);
-				this.hashes.delete(step.digest);
-				this.crcs.delete(step.digest);
+				result.checksum = this.hashes.finish(step);
 				break;
 		}
 		result.seconds = (performance.now() - started) / 1000;
@@ -180,47 +174,6 @@ export class StepRunner {
 			...([dtype, a as Uint8Array, b as Uint8Array] as const),
 			this.differenceScratch,
 		);
-	}
-
-	private hash(step: HashStep): StepResult["corrupt"] {
-		const { digest, byteOffset, byteLength, algorithm } = step;
-		const hash = algorithm === null ? null : this.hashOf(digest, algorithm);
-		let hashed = 0;
-		const hashUpTo = (end: number) => {
-			if (end > hashed)
-				hash?.update(this.view(byteOffset + hashed, end - hashed));
-			hashed = end;
-		};
-		const corrupt: StepResult["corrupt"] = [];
-		for (const stretch of step.crcs) {
-			const { byteOffset: begin, ends } = stretch;
-			const end = begin + stretch.byteLength;
-			let found = stretch.begins ? 0 : (this.crcs.get(digest) ?? 0);
-			for (let at = begin; at < end; at += CACHED_BYTES) {
-				const length = Math.min(CACHED_BYTES, end - at);
-				hashUpTo(at + length);
-				found = this.kernel.crc32(this.view(byteOffset + at, length), found);
-			}
-			this.crcs.set(digest, found);
-			if (ends !== null && found !== ends.crc32)
-				corrupt.push({ where: ends.where, expected: ends.crc32, found });
-		}
-		hashUpTo(byteLength);
-		return corrupt;
-	}
-
-	private checksum({
-		digest,
-		algorithm,
-	}: Extract<Step, { kind: "peek" | "finish" }>): string {
-		if (algorithm === null) return "";
-		return this.hashOf(digest, algorithm).copy().digest("hex");
-	}
-
-	private hashOf(digest: number, algorithm: ChecksumAlgorithm): Hash {
-		const hash = this.hashes.get(digest) ?? createHash(algorithm);
-		this.hashes.set(digest, hash);
-		return hash;
 	}
 
 	private view(byteOffset: number, byteLength: number): Uint8Array {

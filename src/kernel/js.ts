@@ -51,6 +51,7 @@ export const jsKernel: Kernel = {
 		return addElements(spec, viewOf(base), viewOf(delta), viewOf(out), count);
 	},
 	crc32, // Node's zlib has it
+	sha256Crc32: null,
 };
 
 function addElements(

@@ -25,6 +25,19 @@ export interface AddCounts {
 export const KERNEL_NAMES = ["native", "wasm", "js"] as const;
 export type KernelName = (typeof KERNEL_NAMES)[number];
 
+/**
+ * Take whole blocks of 64 bytes into a SHA-256, and the CRC-32 of the same bytes.
+ *
+ * @param state   eight words
+ * @param before  as of `crc32`
+ * @throws {RangeError} unless they are, and the blocks are whole
+ */
+export type Sha256Crc32 = (
+	state: Uint32Array,
+	blocks: Uint8Array,
+	before: number,
+) => number;
+
 /** One implementation of the arithmetic; every kernel gives the same bytes. */
 export interface Kernel {
 	readonly name: KernelName;
@@ -48,6 +61,8 @@ export interface Kernel {
 	 * @param before  that of the bytes before these; 0 where there are none
 	 */
 	crc32(bytes: Uint8Array, before: number): number;
+	/** null where both take no less time together than Node's SHA-256 and `crc32` in turn */
+	readonly sha256Crc32: Sha256Crc32 | null;
 }
 
 /** @throws {RangeError} unless the arrays hold the same number of whole elements */

@@ -2,11 +2,16 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { crc32 } from "node:zlib";
 import { jsKernel } from "./js.ts";
-import { type AddSpec, checkLengths, type Kernel } from "./kernel.ts";
+import {
+	type AddSpec,
+	checkLengths,
+	type Kernel,
+	type Sha256Crc32,
+} from "./kernel.ts";
 import { nativeKernelFile } from "./native/location.ts";
 
 /** The interface of `native/addon.c`; another version is refused. */
-const INTERFACE_VERSION = 3;
+const INTERFACE_VERSION = 4;
 /** As `native/floats.h` numbers them. */
 const DTYPES = ["F16", "BF16", "F32"];
 const NO_CAST = -1;
@@ -31,6 +36,9 @@ interface Addon {
 	/** ways to take a CRC-32 that are faster than zlib's; none on many processors */
 	crc32Ways(): string[];
 	crc32(way: number, before: number, bytes: Uint8Array): number;
+	/** whether the processor has what `sha256Crc32` needs */
+	hasSha256(): boolean;
+	sha256Crc32: Sha256Crc32;
 }
 
 export interface NativeKernel extends Kernel {
@@ -69,6 +77,7 @@ export function openNativeKernel(file = nativeKernelFile()): NativeKernel {
 		crc32: hasCrc32
 			? (bytes, before) => addon.crc32(0, before, bytes)
 			: (bytes, before) => crc32(bytes, before),
+		sha256Crc32: addon.hasSha256() ? addon.sha256Crc32 : null,
 	};
 }
 

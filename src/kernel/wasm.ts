@@ -59,6 +59,7 @@ export function openWasmKernel(memory?: WebAssembly.Memory): Kernel {
 			return copying.add(spec, base, delta, out);
 		},
 		crc32: jsKernel.crc32,
+		sha256Crc32: null,
 	};
 }
 

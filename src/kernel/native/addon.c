@@ -1,11 +1,12 @@
 // The door between JavaScript and the arithmetic: everything that comes in is checked here.
 #include "crc32.h"
 #include "floats.h"
+#include "sha256.h"
 #include "sums.h"
 #include <node_api.h>
 
 // Raised whenever the functions or their arguments change; the loader refuses any other.
-#define INTERFACE_VERSION 3
+#define INTERFACE_VERSION 4
 
 #define ARGUMENTS 10
 
@@ -124,6 +125,34 @@ static napi_value crc32_way_names(napi_env env, napi_callback_info info) {
 	return names;
 }
 
+// Whether the processor has the instructions; the same in all threads.
+static bool takes_sha256 = false;
+
+// sha256Crc32(state, blocks, before): takes whole blocks into the state; gives the CRC-32 as crc32 does
+static napi_value sha256(napi_env env, napi_callback_info info) {
+	size_t given = 3;
+	napi_value argument[3], result;
+	if (napi_get_cb_info(env, info, &given, argument, NULL, NULL) != napi_ok || given != 3)
+		return refuse(env, "three arguments are needed");
+	if (!takes_sha256) return refuse(env, "this processor has no instructions for it");
+	bytes words, blocks;
+	if (!get_bytes(env, argument[0], napi_uint32_array, &words) || words.length != 8)
+		return refuse(env, "the state must be a Uint32Array of eight");
+	if (!get_bytes(env, argument[1], napi_uint8_array, &blocks) || blocks.length % 64 != 0)
+		return refuse(env, "the blocks must be a Uint8Array of whole ones");
+	uint32_t before;
+	if (napi_get_value_uint32(env, argument[2], &before) != napi_ok) return refuse(env, "the CRC-32 before must be a number");
+	uint32_t found = sha256_crc32((uint32_t *)words.data, blocks.data, blocks.length / 64, before);
+	return napi_create_uint32(env, found, &result) == napi_ok ? result : NULL;
+}
+
+// hasSha256(): whether the processor has what sha256Crc32 needs
+static napi_value tell_sha256(napi_env env, napi_callback_info info) {
+	(void)info;
+	napi_value result;
+	return napi_get_boolean(env, takes_sha256, &result) == napi_ok ? result : NULL;
+}
+
 static bool export_function(napi_env env, napi_value exports, const char *name, napi_callback function) {
 	napi_value value;
 	return napi_create_function(env, name, NAPI_AUTO_LENGTH, function, NULL, &value) == napi_ok &&
@@ -132,10 +161,12 @@ static bool export_function(napi_env env, napi_value exports, const char *name, 
 
 NAPI_MODULE_INIT() {
 	napi_value version;
+	takes_sha256 = has_sha256();
 	if (napi_create_int32(env, INTERFACE_VERSION, &version) != napi_ok ||
 		napi_set_named_property(env, exports, "interfaceVersion", version) != napi_ok ||
 		!export_function(env, exports, "add", add) || !export_function(env, exports, "levels", level_names) ||
-		!export_function(env, exports, "crc32", crc32) || !export_function(env, exports, "crc32Ways", crc32_way_names))
+		!export_function(env, exports, "crc32", crc32) || !export_function(env, exports, "crc32Ways", crc32_way_names) ||
+		!export_function(env, exports, "sha256Crc32", sha256) || !export_function(env, exports, "hasSha256", tell_sha256))
 		return NULL;
 	return exports;
 }

@@ -8,7 +8,10 @@ import { nativeKernelFile, SOURCE_FOLDER } from "./location.ts";
  * Compiles the native kernel for this machine: `node build.js [--optional]`. With `--optional`, where that
  * cannot be done it says so in one line and succeeds, because the WebAssembly kernel does the same work.
  */
-const SOURCES = ["addon.c", "crc32.c", "sums.c", "x86.c", "neon.c", "other.c"];
+const SOURCES = [
+	...["addon.c", "crc32.c", "sha256.c"],
+	...["sums.c", "x86.c", "neon.c", "other.c"],
+];
 const WINDOWS = process.platform === "win32";
 const MAC = process.platform === "darwin";
 // No contraction to fused operations, which round once where the sums must round twice.

@@ -1,0 +1,67 @@
+import type { Kernel, Sha256Crc32 } from "./kernel.ts";
+
+const BLOCK_BYTES = 64;
+/** Where the bit length begins in the last block. */
+const LENGTH_OFFSET = 56;
+/** The fractions of the square roots of the first eight primes (FIPS 180-4, 5.3.3). */
+const FIRST_STATE = [
+	...[0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a],
+	...[0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19],
+];
+
+/** The SHA-256 of bytes that come in parts, for a kernel that takes their CRC-32 at the same time. */
+export class Sha256 {
+	private readonly crc32: Kernel["crc32"];
+	private readonly sha256Crc32: Sha256Crc32;
+	private readonly state = Uint32Array.from(FIRST_STATE);
+	/** of the last bytes those that fill no block yet */
+	private readonly rest = new Uint8Array(BLOCK_BYTES);
+	private byteLength = 0;
+
+	constructor({ crc32 }: Kernel, sha256Crc32: Sha256Crc32) {
+		this.crc32 = crc32;
+		this.sha256Crc32 = sha256Crc32;
+	}
+
+	/**
+	 * @param before  CRC-32 of the bytes before these; 0 where there are none
+	 * @returns the CRC-32 of both
+	 */
+	update(bytes: Uint8Array, before = 0): number {
+		const filled = this.byteLength % BLOCK_BYTES;
+		this.byteLength += bytes.length;
+		const missing = Math.min(
+			(BLOCK_BYTES - filled) % BLOCK_BYTES,
+			bytes.length,
+		);
+		const begin = bytes.subarray(0, missing);
+		this.rest.set(begin, filled);
+		if (missing > 0 && filled + missing === BLOCK_BYTES)
+			this.sha256Crc32(this.state, this.rest, 0);
+		const end = bytes.length - ((bytes.length - missing) % BLOCK_BYTES);
+		const whole = bytes.subarray(missing, end);
+		const crc = this.sha256Crc32(this.state, whole, this.take(begin, before));
+		const rest = bytes.subarray(end);
+		this.rest.set(rest);
+		return this.take(rest, crc);
+	}
+
+	/** The SHA-256 in hex of all bytes so far, to which more may come. */
+	digest(): string {
+		const filled = this.byteLength % BLOCK_BYTES;
+		const length = (filled < LENGTH_OFFSET ? 1 : 2) * BLOCK_BYTES;
+		const last = Buffer.alloc(length);
+		last.set(this.rest.subarray(0, filled));
+		last[filled] = 0x80;
+		last.writeBigUInt64BE(BigInt(this.byteLength) * 8n, length - 8);
+		const words = this.state.slice();
+		this.sha256Crc32(words, last, 0);
+		return Array.from(words, (word) => word.toString(16).padStart(8, "0")).join(
+			"",
+		);
+	}
+
+	private take(bytes: Uint8Array, before: number): number {
+		return bytes.length === 0 ? before : this.crc32(bytes, before);
+	}
+}
