@@ -25,6 +25,9 @@ export interface ScheduleOptions {
 	onFailure(error: unknown): void;
 }
 
+/** Of one file, one that is hashed and one that is read: more would keep slots from what is written. */
+const CURSOR_SLICES = 2;
+
 /** A slice, and what it is of. */
 export type Scheduled =
 	| (ShardSlice & { from: Track })
@@ -104,7 +107,7 @@ export class Schedule {
 			yield { shardIndex, slice, from: track };
 		}
 		for (const cursor of this.cursors) {
-			if (cursor.pending >= share) continue;
+			if (cursor.pending >= CURSOR_SLICES) continue;
 			const slice = cursor.next(slotBytes, isLast);
 			if (slice === null) continue;
 			issued++;

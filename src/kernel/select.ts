@@ -1,7 +1,9 @@
+import { createHash } from "node:crypto";
 import { UsageError } from "../errors.ts";
 import { jsKernel } from "./js.ts";
 import { KERNEL_NAMES, type Kernel, type KernelName } from "./kernel.ts";
 import { openNativeKernel } from "./native.ts";
+import { Sha256 } from "./sha256.ts";
 import { openWasmKernel } from "./wasm.ts";
 
 /** How each kernel is opened; each throws an Error that says why where it does not run here. */
@@ -54,11 +56,26 @@ function insist(name: string, where: string): KernelName {
 	});
 }
 
-/** A kernel that was built wrongly must not be used: a few sums that rounding errors would show, and a CRC. */
+/** A kernel that was built wrongly must not be used: a few sums that rounding errors would show, and checksums. */
 export function whatIsWrong(kernel: Kernel): string | null {
 	const bytes = Uint8Array.from({ length: 4096 }, (_, i) => (i * 167) >> 2);
-	if (kernel.crc32(bytes, 1) !== jsKernel.crc32(bytes, 1))
-		return "it takes CRCs wrongly: build it again";
+	const wrong = findWrongChecksum(kernel, bytes) ?? findWrongSum(kernel, bytes);
+	return wrong === null ? null : `it ${wrong} wrongly: build it again`;
+}
+
+function findWrongChecksum(kernel: Kernel, bytes: Uint8Array): string | null {
+	const { sha256Crc32 } = kernel;
+	const crc = jsKernel.crc32(bytes, 1);
+	if (kernel.crc32(bytes, 1) !== crc) return "takes CRCs";
+	if (sha256Crc32 === null) return null;
+	const sha256 = new Sha256(kernel, sha256Crc32);
+	const found = sha256.update(bytes, 1);
+	const expected = createHash("sha256").update(bytes).digest("hex");
+	const isRight = found === crc && sha256.digest() === expected;
+	return isRight ? null : "takes SHA-256";
+}
+
+function findWrongSum(kernel: Kernel, bytes: Uint8Array): string | null {
 	const dtypes = ["F16", "BF16", "F32"] as const;
 	const specs = dtypes.flatMap((dtype) => {
 		const same = { base: dtype, delta: dtype, cast: null, out: dtype };
@@ -70,7 +87,7 @@ export function whatIsWrong(kernel: Kernel): string | null {
 		kernel.add(spec, base, delta, found);
 		jsKernel.add(spec, base, delta, expected);
 		if (Buffer.compare(found, expected) !== 0)
-			return `it ${spec.subtract ? "subtracts" : "adds"} ${spec.out} wrongly: build it again`;
+			return `${spec.subtract ? "subtracts" : "adds"} ${spec.out}`;
 	}
 	return null;
 }
