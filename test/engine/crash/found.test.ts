@@ -10,8 +10,7 @@ import { OutputConflictError } from "../../../src/errors.ts";
 import { CHECKSUM_FILE_NAME } from "../../../src/format/checksum-file.ts";
 import type { FileSource } from "../../../src/io/file-source.ts";
 import { diskBefore } from "./crash-test.ts";
-import type { Nodes } from "./disk.ts";
-import { describeDisk } from "./disk.ts";
+import { describeDisk, type Nodes } from "./disk.ts";
 import { type Operation, SimFs, type SimOptions } from "./sim-fs.ts";
 import { OUT, openTinyMerge, type TinyMerge } from "./tiny-merge.ts";
 
