@@ -1,9 +1,11 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import type { KernelName } from "../kernel/kernel.ts";
+import type { ChecksumAlgorithm } from "../format/checksum-file.ts";
+import type { Kernel, KernelName } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/select.ts";
 import { DigestOwners } from "./digest-owners.ts";
+import { type HashedFile, newHashedFile } from "./file-hashes.ts";
 import { type Step, type StepResult, StepRunner } from "./step.ts";
 import type { WorkerStart } from "./worker.ts";
 
@@ -50,7 +52,9 @@ export interface CrewSeconds {
 export interface Crew {
 	readonly threads: number;
 	readonly seconds: CrewSeconds;
-	/** Do a step; those of one digest are done in the order they are given. */
+	/** A file to be hashed. */
+	newFile(algorithm: ChecksumAlgorithm | null): HashedFile;
+	/** Do a step; those of one file are done in the order they are given. */
 	perform(step: Step): Promise<StepResult>;
 	close(): Promise<void>;
 }
@@ -65,7 +69,7 @@ export function openCrew(
 	memory: WebAssembly.Memory,
 ): Crew {
 	return threads === 0
-		? new SoleCrew(new StepRunner(openKernel(kernel, memory), memory.buffer))
+		? new SoleCrew(openKernel(kernel, memory), memory.buffer)
 		: new ThreadCrew(threads, { kernel, memory });
 }
 
@@ -74,16 +78,23 @@ function countSeconds(
 	step: Step,
 	result: StepResult,
 ): void {
-	seconds["digest" in step ? "hash" : "add"] += result.seconds;
+	seconds["file" in step ? "hash" : "add"] += result.seconds;
 }
 
 class SoleCrew implements Crew {
 	readonly threads = 0;
 	readonly seconds = { add: 0, hash: 0, wait: 0 };
+	private readonly kernel: Kernel;
 	private readonly runner: StepRunner;
+	private files = 0;
 
-	constructor(runner: StepRunner) {
-		this.runner = runner;
+	constructor(kernel: Kernel, buffer: ArrayBufferLike) {
+		this.kernel = kernel;
+		this.runner = new StepRunner(kernel, buffer);
+	}
+
+	newFile(algorithm: ChecksumAlgorithm | null): HashedFile {
+		return newHashedFile(this.files++, algorithm, this.kernel);
 	}
 
 	async perform(step: Step): Promise<StepResult> {
@@ -112,6 +123,9 @@ class ThreadCrew implements Crew {
 	readonly seconds = { add: 0, hash: 0, wait: 0 };
 	private readonly members: Member[];
 	private readonly opened = performance.now();
+	/** none of its work is done here: it tells how files are hashed */
+	private readonly kernel: Kernel;
+	private files = 0;
 	private readonly owners: DigestOwners<Member>;
 	private readonly queue: Entry[] = [];
 	private failure: unknown = null;
@@ -129,11 +143,16 @@ class ThreadCrew implements Crew {
 			});
 			return member;
 		});
+		this.kernel = openKernel(start.kernel);
 		this.owners = new DigestOwners(this.members);
 	}
 
 	get threads(): number {
 		return this.members.length;
+	}
+
+	newFile(algorithm: ChecksumAlgorithm | null): HashedFile {
+		return newHashedFile(this.files++, algorithm, this.kernel);
 	}
 
 	perform(step: Step): Promise<StepResult> {
@@ -157,8 +176,9 @@ class ThreadCrew implements Crew {
 	private receive(member: Member, result: StepResult): void {
 		const entry = member.sent.shift();
 		if (!entry) return;
-		countSeconds(this.seconds, entry.step, result);
-		if (entry.step.kind === "finish") this.owners.release(entry.step.digest);
+		const { step } = entry;
+		countSeconds(this.seconds, step, result);
+		if ("file" in step) this.owners.release(step.file, step.kind === "finish");
 		entry.resolve(result);
 		this.dispatch();
 	}
@@ -172,12 +192,11 @@ class ThreadCrew implements Crew {
 
 	private send(member: Member): void {
 		const index = this.queue.findIndex(
-			({ step }) =>
-				!("digest" in step) || this.owners.mayHash(member, step.digest),
+			({ step }) => !("file" in step) || this.owners.mayHash(member, step.file),
 		);
 		const [entry] = index < 0 ? [] : this.queue.splice(index, 1);
 		if (!entry) return;
-		if ("digest" in entry.step) this.owners.take(member, entry.step.digest);
+		if ("file" in entry.step) this.owners.take(member, entry.step.file);
 		member.sent.push(entry);
 		member.worker.postMessage(entry.step);
 	}

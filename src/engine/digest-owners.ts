@@ -1,32 +1,42 @@
-/** Which thread hashes which file: all of a file goes to one, and each has as many files as the others. */
+import type { HashedFile } from "./file-hashes.ts";
+
+/** Which thread hashes which file: never two at once, since each begins where the other ends. */
 export class DigestOwners<Member> {
-	private readonly owners = new Map<number, Member>();
-	/** how many files each has */
+	private readonly owned = new Map<number, { by: Member; steps: number }>();
+	/** how many files each has that no other may go on with: as many as the others */
 	private readonly counts: Map<Member, number>;
 
 	constructor(members: Iterable<Member>) {
 		this.counts = new Map([...members].map((member) => [member, 0]));
 	}
 
-	/** Whether a thread may do the next step of a digest. */
-	mayHash(member: Member, digest: number): boolean {
-		const owner = this.owners.get(digest);
-		if (owner !== undefined) return owner === member;
-		return this.counts.get(member) === Math.min(...this.counts.values());
+	/** Whether a thread may do the next step of a file. */
+	mayHash(member: Member, { number, stays }: HashedFile): boolean {
+		const owned = this.owned.get(number);
+		if (owned !== undefined) return owned.by === member;
+		const fewest = Math.min(...this.counts.values());
+		return !stays || this.counts.get(member) === fewest;
 	}
 
-	take(member: Member, digest: number): void {
-		if (this.owners.has(digest)) return;
-		this.owners.set(digest, member);
-		this.count(member, 1);
+	/** Begin a step of a file. */
+	take(member: Member, { number, stays }: HashedFile): void {
+		let owned = this.owned.get(number);
+		if (owned === undefined) {
+			owned = { by: member, steps: 0 };
+			this.owned.set(number, owned);
+			if (stays) this.count(member, 1);
+		}
+		owned.steps++;
 	}
 
-	/** After its last step. */
-	release(digest: number): void {
-		const owner = this.owners.get(digest);
-		if (owner === undefined) return;
-		this.owners.delete(digest);
-		this.count(owner, -1);
+	/** A step of a file is done. @param isLast  no more will come */
+	release({ number, stays }: HashedFile, isLast: boolean): void {
+		const owned = this.owned.get(number);
+		if (owned === undefined) return;
+		owned.steps--;
+		if (owned.steps > 0 || (stays && !isLast)) return;
+		this.owned.delete(number);
+		if (stays) this.count(owned.by, -1);
 	}
 
 	private count(member: Member, change: number): void {

@@ -1,6 +1,7 @@
 import type { ChecksumAlgorithm } from "../format/checksum-file.ts";
 import { type CheckedRange, wrongCrc } from "../io/checked-range.ts";
 import type { Crew } from "./crew.ts";
+import type { HashedFile } from "./file-hashes.ts";
 import type { CrcStretch, StepResult } from "./step.ts";
 
 /** What is taken of a file's bytes. */
@@ -16,8 +17,7 @@ export interface DigestOptions {
 /** The checksum of one file, or of a stretch of it, taken from bytes that arrive in slots, in any order. */
 export class Digest {
 	private readonly crew: Crew;
-	private readonly number: number;
-	private readonly algorithm: ChecksumAlgorithm | null;
+	private readonly file: HashedFile;
 	private ranges: readonly CheckedRange[];
 	private last: Promise<void> = Promise.resolve();
 	/** offset of the file up to which bytes were given to the crew */
@@ -25,12 +25,10 @@ export class Digest {
 	/** the first range that is not checked whole yet */
 	private firstRange = 0;
 
-	/** @param number  unlike that of any other file of the crew */
-	constructor(crew: Crew, number: number, options: DigestOptions = {}) {
+	constructor(crew: Crew, options: DigestOptions = {}) {
+		const { algorithm = "sha256" } = options;
 		this.crew = crew;
-		this.number = number;
-		this.algorithm =
-			options.algorithm === undefined ? "sha256" : options.algorithm;
+		this.file = crew.newFile(algorithm);
 		this.ranges = options.checkedRanges ?? [];
 		this.hashed = options.begin ?? 0;
 	}
@@ -52,13 +50,12 @@ export class Digest {
 				given = true;
 				const hashed = this.crew.perform({
 					kind: "hash",
-					digest: this.number,
+					file: this.file,
 					byteOffset,
 					byteLength,
-					algorithm: this.algorithm,
 					crcs: this.nextStretches(byteLength),
 				});
-				passOn(); // the crew keeps the order of one digest
+				passOn(); // the crew keeps the order of one file
 				refuseCorrupt(await hashed);
 			},
 			skip: () => {
@@ -93,10 +90,9 @@ export class Digest {
 
 	/** @returns checksum, in hex, of the bytes of all places that were taken so far */
 	async peek(): Promise<string> {
-		const { number: digest, algorithm, crew } = this;
-		const step = { kind: "peek", digest, algorithm } as const;
-		const peeked = this.last.then(() => crew.perform(step));
-		// Those behind wait until it is with the crew, which keeps the order of one digest.
+		const { file, crew } = this;
+		const peeked = this.last.then(() => crew.perform({ kind: "peek", file }));
+		// Those behind wait until it is with the crew, which keeps the order of one file.
 		this.last = this.last.then(() => {});
 		return (await peeked).checksum;
 	}
@@ -104,9 +100,8 @@ export class Digest {
 	/** After the last place was taken. @returns hex, or nothing where only CRCs were checked */
 	async finish(): Promise<string> {
 		await this.last;
-		const { number: digest, algorithm, crew } = this;
-		const step = { kind: "finish", digest, algorithm } as const;
-		return (await crew.perform(step)).checksum;
+		const { file, crew } = this;
+		return (await crew.perform({ kind: "finish", file })).checksum;
 	}
 }
 

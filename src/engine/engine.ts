@@ -28,7 +28,6 @@ export class Engine {
 	readonly options: EngineOptions;
 	readonly crew: Crew;
 	readonly slots: Slots;
-	private digests = 0;
 
 	/**
 	 * @param byteLength  of all that will be read and written
@@ -54,7 +53,7 @@ export class Engine {
 	}
 
 	openDigest(options?: DigestOptions): Digest {
-		return new Digest(this.crew, this.digests++, options);
+		return new Digest(this.crew, options);
 	}
 
 	async close(): Promise<void> {

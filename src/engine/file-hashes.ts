@@ -1,11 +1,34 @@
 import { createHash, type Hash } from "node:crypto";
 import type { ChecksumAlgorithm } from "../format/checksum-file.ts";
-import type { Kernel } from "../kernel/kernel.ts";
-import { Sha256 } from "../kernel/sha256.ts";
+import type { Kernel, Sha256Crc32 } from "../kernel/kernel.ts";
+import { SHA256_STATE_BYTES, Sha256 } from "../kernel/sha256.ts";
 import type { HashStep, StepResult } from "./step.ts";
 
-/** A file, and the checksum that is taken of it beside its CRCs; null where it is none. */
-type Hashed = Pick<HashStep, "digest" | "algorithm">;
+/** A file that is hashed, as threads tell each other of it. */
+export interface HashedFile {
+	/** unlike that of any other */
+	number: number;
+	/** null where only CRCs are checked */
+	algorithm: ChecksumAlgorithm | null;
+	/** how far they have come: with a CRC, and with a SHA-256 that is not Node's, any thread goes on */
+	progress: SharedArrayBuffer;
+	/** whether its checksum is one of Node's, which only the thread that has begun it can go on with */
+	stays: boolean;
+}
+
+/** In `progress`, behind the state of a SHA-256: the CRC-32 so far of the range the file is in. */
+const CRC_OFFSET = SHA256_STATE_BYTES;
+
+/** Nothing of it is hashed yet. */
+export function newHashedFile(
+	number: number,
+	algorithm: ChecksumAlgorithm | null,
+	{ sha256Crc32 }: Kernel,
+): HashedFile {
+	const progress = new SharedArrayBuffer(CRC_OFFSET + 4);
+	const isOurs = algorithm === "sha256" && sha256Crc32 !== null;
+	return { number, algorithm, progress, stays: algorithm !== null && !isOurs };
+}
 
 interface Checksum {
 	/**
@@ -21,9 +44,8 @@ interface Checksum {
 export class FileHashes {
 	private readonly kernel: Kernel;
 	private readonly buffer: ArrayBufferLike;
-	private readonly checksums = new Map<number, Checksum>();
-	/** CRC-32 so far of the range each file is in */
-	private readonly crcs = new Map<number, number>();
+	/** of the files that stay here */
+	private readonly staying = new Map<number, Checksum>();
 
 	constructor(kernel: Kernel, buffer: ArrayBufferLike) {
 		this.kernel = kernel;
@@ -32,8 +54,8 @@ export class FileHashes {
 
 	/** Take the next bytes of a file. @returns ranges whose bytes have another CRC-32 than they must */
 	hash(step: HashStep): StepResult["corrupt"] {
-		const { digest } = step;
-		const checksum = this.of(step);
+		const checksum = this.of(step.file);
+		const crc = new Uint32Array(step.file.progress, CRC_OFFSET, 1);
 		const view = (begin: number, end: number) =>
 			new Uint8Array(this.buffer, step.byteOffset + begin, end - begin);
 		const corrupt: StepResult["corrupt"] = [];
@@ -41,9 +63,9 @@ export class FileHashes {
 		for (const { byteOffset, byteLength, begins, ends } of step.crcs) {
 			checksum.update(view(hashed, byteOffset));
 			hashed = byteOffset + byteLength;
-			const before = begins ? 0 : (this.crcs.get(digest) ?? 0);
+			const before = begins ? 0 : (crc[0] as number);
 			const found = checksum.update(view(byteOffset, hashed), before);
-			this.crcs.set(digest, found);
+			crc[0] = found;
 			if (ends !== null && found !== ends.crc32)
 				corrupt.push({ where: ends.where, expected: ends.crc32, found });
 		}
@@ -52,31 +74,29 @@ export class FileHashes {
 	}
 
 	/** The checksum so far, in hex; nothing where none is taken. */
-	peek(file: Hashed): string {
+	peek(file: HashedFile): string {
 		return this.of(file).digest();
 	}
 
 	/** The same, after the last bytes. */
-	finish(file: Hashed): string {
+	finish(file: HashedFile): string {
 		const checksum = this.peek(file);
-		this.checksums.delete(file.digest);
-		this.crcs.delete(file.digest);
+		this.staying.delete(file.number);
 		return checksum;
 	}
 
-	private of({ digest, algorithm }: Hashed): Checksum {
-		const found = this.checksums.get(digest) ?? this.open(algorithm);
-		this.checksums.set(digest, found);
-		return found;
+	private of(file: HashedFile): Checksum {
+		if (!file.stays) return this.open(file);
+		const checksum = this.staying.get(file.number) ?? this.open(file);
+		this.staying.set(file.number, checksum);
+		return checksum;
 	}
 
-	private open(algorithm: ChecksumAlgorithm | null): Checksum {
+	private open({ algorithm, stays, progress }: HashedFile): Checksum {
 		const { kernel } = this;
-		const { sha256Crc32 } = kernel;
-		if (algorithm === "sha256" && sha256Crc32 !== null)
-			return new Sha256(kernel, sha256Crc32);
-		const hash = algorithm === null ? null : createHash(algorithm);
-		return new InTurn(hash, kernel);
+		if (algorithm === null) return new InTurn(null, kernel);
+		if (stays) return new InTurn(createHash(algorithm), kernel);
+		return new Sha256(kernel, kernel.sha256Crc32 as Sha256Crc32, progress);
 	}
 }
 

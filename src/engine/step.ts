@@ -1,4 +1,3 @@
-import type { ChecksumAlgorithm } from "../format/checksum-file.ts";
 import {
 	countDifferences,
 	createDifferenceScratch,
@@ -14,7 +13,7 @@ import {
 import { sumElements } from "../kernel/sum-elements.ts";
 import { xorBytes } from "../kernel/xor.ts";
 import type { Dtype } from "../tensor/dtype.ts";
-import { FileHashes } from "./file-hashes.ts";
+import { FileHashes, type HashedFile } from "./file-hashes.ts";
 import type { Part, Place } from "./slice.ts";
 import type { Counts } from "./tally.ts";
 
@@ -37,21 +36,14 @@ export type Step =
 	  }
 	| HashStep
 	/** tell the checksum of the bytes so far, and at the end of the file be rid of it */
-	| {
-			kind: "peek" | "finish";
-			digest: number;
-			algorithm: ChecksumAlgorithm | null;
-	  };
+	| { kind: "peek" | "finish"; file: HashedFile };
 
-/** The next bytes of a file; all of a file's go to one thread. */
+/** The next bytes of a file. */
 export interface HashStep {
 	kind: "hash";
-	/** names the file */
-	digest: number;
+	file: HashedFile;
 	byteOffset: number;
 	byteLength: number;
-	/** null where only `crcs` are wanted */
-	algorithm: ChecksumAlgorithm | null;
 	crcs: readonly CrcStretch[];
 }
 
@@ -113,10 +105,10 @@ export class StepRunner {
 				result.corrupt = this.hashes.hash(step);
 				break;
 			case "peek":
-				result.checksum = this.hashes.peek(step);
+				result.checksum = this.hashes.peek(step.file);
 				break;
 			case "finish":
-				result.checksum = this.hashes.finish(step);
+				result.checksum = this.hashes.finish(step.file);
 				break;
 		}
 		result.seconds = (performance.now() - started) / 1000;

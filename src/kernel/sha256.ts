@@ -4,23 +4,38 @@ const BLOCK_BYTES = 64;
 /** Where the bit length begins in the last block. */
 const LENGTH_OFFSET = 56;
 /** The fractions of the square roots of the first eight primes (FIPS 180-4, 5.3.3). */
-const FIRST_STATE = [
+const FIRST_WORDS = [
 	...[0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a],
 	...[0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19],
 ];
+
+/** The words, how many bytes there were, and of the last those that fill no block yet. */
+export const SHA256_STATE_BYTES = 32 + 8 + BLOCK_BYTES;
 
 /** The SHA-256 of bytes that come in parts, for a kernel that takes their CRC-32 at the same time. */
 export class Sha256 {
 	private readonly crc32: Kernel["crc32"];
 	private readonly sha256Crc32: Sha256Crc32;
-	private readonly state = Uint32Array.from(FIRST_STATE);
-	/** of the last bytes those that fill no block yet */
-	private readonly rest = new Uint8Array(BLOCK_BYTES);
-	private byteLength = 0;
+	private readonly words: Uint32Array;
+	private readonly count: Float64Array;
+	private readonly rest: Uint8Array;
 
-	constructor({ crc32 }: Kernel, sha256Crc32: Sha256Crc32) {
+	/** @param state  `SHA256_STATE_BYTES` that are zero, or as another left them, which goes on here then */
+	constructor(
+		{ crc32 }: Kernel,
+		sha256Crc32: Sha256Crc32,
+		state: ArrayBufferLike = new ArrayBuffer(SHA256_STATE_BYTES),
+	) {
 		this.crc32 = crc32;
 		this.sha256Crc32 = sha256Crc32;
+		this.words = new Uint32Array(state, 0, FIRST_WORDS.length);
+		this.count = new Float64Array(state, 32, 1);
+		this.rest = new Uint8Array(state, 40, BLOCK_BYTES);
+		if (this.byteLength === 0) this.words.set(FIRST_WORDS);
+	}
+
+	private get byteLength(): number {
+		return this.count[0] as number;
 	}
 
 	/**
@@ -29,7 +44,7 @@ export class Sha256 {
 	 */
 	update(bytes: Uint8Array, before = 0): number {
 		const filled = this.byteLength % BLOCK_BYTES;
-		this.byteLength += bytes.length;
+		this.count[0] = this.byteLength + bytes.length;
 		const missing = Math.min(
 			(BLOCK_BYTES - filled) % BLOCK_BYTES,
 			bytes.length,
@@ -37,10 +52,10 @@ export class Sha256 {
 		const begin = bytes.subarray(0, missing);
 		this.rest.set(begin, filled);
 		if (missing > 0 && filled + missing === BLOCK_BYTES)
-			this.sha256Crc32(this.state, this.rest, 0);
+			this.sha256Crc32(this.words, this.rest, 0);
 		const end = bytes.length - ((bytes.length - missing) % BLOCK_BYTES);
 		const whole = bytes.subarray(missing, end);
-		const crc = this.sha256Crc32(this.state, whole, this.take(begin, before));
+		const crc = this.sha256Crc32(this.words, whole, this.take(begin, before));
 		const rest = bytes.subarray(end);
 		this.rest.set(rest);
 		return this.take(rest, crc);
@@ -54,7 +69,7 @@ export class Sha256 {
 		last.set(this.rest.subarray(0, filled));
 		last[filled] = 0x80;
 		last.writeBigUInt64BE(BigInt(this.byteLength) * 8n, length - 8);
-		const words = this.state.slice();
+		const words = Uint32Array.from(this.words); // not shared
 		this.sha256Crc32(words, last, 0);
 		return Array.from(words, (word) => word.toString(16).padStart(8, "0")).join(
 			"",

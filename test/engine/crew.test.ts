@@ -23,32 +23,65 @@ async function withCrew<T>(
 	return use(crew, slots).finally(() => crew.close());
 }
 
-test.each([0, 1, 3])(
-	"%s threads hash files whose pieces come in any order",
-	(threads) =>
-		withCrew(threads, async (crew, slots) => {
-			const slot = await slots.take();
-			slot.view(0, BYTES.length).set(BYTES);
-			const files = [0, 1, 2, 3].map((number) => new Digest(crew, number));
-			const placed = files.flatMap((digest, file) =>
-				Array.from({ length: 8 }, (_, i) => ({
-					place: digest.takePlace(),
-					begin: file * 1000 + i * 10_000,
-				})),
-			);
-			await Promise.all(
-				placed
-					.toReversed()
-					.map(({ place, begin }) =>
-						place.hash(slot.byteOffset + begin, 10_000),
-					),
-			);
-			for (const [file, digest] of files.entries()) {
-				const bytes = BYTES.subarray(file * 1000, file * 1000 + 80_000);
-				const expected = createHash("sha256").update(bytes).digest("hex");
-				expect(await digest.finish()).toBe(expected);
-			}
-		}),
+const ANY_ORDER = [0, 1, 3].flatMap((threads) =>
+	ENDS.map((kernel) => ({ threads, kernel: kernel as KernelName })),
+);
+test.each(ANY_ORDER)(
+	"$threads threads ($kernel) hash files whose pieces come in any order",
+	({ threads, kernel }) => withCrew(threads, hashInAnyOrder, kernel),
+);
+
+async function hashInAnyOrder(crew: Crew, slots: Slots): Promise<void> {
+	const slot = await slots.take();
+	slot.view(0, BYTES.length).set(BYTES);
+	const files = [0, 1, 2, 3].map(() => new Digest(crew));
+	const placed = files.flatMap((digest, file) =>
+		Array.from({ length: 8 }, (_, i) => ({
+			place: digest.takePlace(),
+			begin: file * 1000 + i * 10_000,
+		})),
+	);
+	await Promise.all(
+		placed
+			.toReversed()
+			.map(({ place, begin }) => place.hash(slot.byteOffset + begin, 10_000)),
+	);
+	for (const [file, digest] of files.entries()) {
+		const bytes = BYTES.subarray(file * 1000, file * 1000 + 80_000);
+		const expected = createHash("sha256").update(bytes).digest("hex");
+		expect(await digest.finish()).toBe(expected);
+	}
+}
+
+test.each(ENDS)(
+	"another thread goes on with a file where it can (%s)",
+	(kernel) =>
+		withCrew(
+			2,
+			async (crew, slots) => {
+				const slot = await slots.take();
+				slot.view(0, BYTES.length).set(BYTES);
+				const range = { where: "record", begin: 10, end: 90_000 };
+				const crc = crc32(BYTES.subarray(range.begin, range.end));
+				const checkedRanges = [{ ...range, crc32: crc }];
+				const [file, other] = [
+					new Digest(crew, { checkedRanges }),
+					new Digest(crew),
+				];
+				const others: Promise<void>[] = [];
+				for (let at = 0; at < 100_000; at += 10_001) {
+					// The thread that did the last piece is busy from now on.
+					others.push(other.takePlace().hash(slot.byteOffset, BYTES.length));
+					const length = Math.min(10_001, 100_000 - at);
+					await file.takePlace().hash(slot.byteOffset + at, length);
+				}
+				await Promise.all(others);
+				const bytes = BYTES.subarray(0, 100_000);
+				const sha256 = createHash("sha256").update(bytes).digest("hex");
+				expect(await file.finish()).toBe(sha256);
+			},
+			kernel,
+		),
 );
 
 /** Hash `bytes` in pieces, while the CRCs of some of its stretches are checked. */
@@ -75,7 +108,7 @@ function digestPieces(
 		async (crew, slots) => {
 			const slot = await slots.take();
 			slot.view(0, bytes.length).set(bytes);
-			const digest = new Digest(crew, 0, { algorithm, checkedRanges });
+			const digest = new Digest(crew, { algorithm, checkedRanges });
 			const pieces: Promise<void>[] = [];
 			for (let at = 0; at < bytes.length; at += pieceBytes)
 				pieces.push(
@@ -120,7 +153,7 @@ test("a stretch may be longer than a processor's cache", () =>
 		const sha256 = createHash("sha256").update(BYTES).digest("hex");
 		for (const crc of [right, right ^ 1]) {
 			const range = { where: "record", begin, end, crc32: crc >>> 0 };
-			const digest = new Digest(crew, crc, { checkedRanges: [range] });
+			const digest = new Digest(crew, { checkedRanges: [range] });
 			const hashed = digest.takePlace().hash(slot.byteOffset, BYTES.length);
 			if (crc === right) await hashed;
 			else await expect(hashed).rejects.toThrow("record");
@@ -163,7 +196,7 @@ test.each([
 
 test("a place that is given up does not hold back those behind it", () =>
 	withCrew(1, async (crew, slots) => {
-		const digest = new Digest(crew, 0);
+		const digest = new Digest(crew);
 		const [first, second] = [digest.takePlace(), digest.takePlace()];
 		const hashed = second.hash((await slots.take()).byteOffset, 10);
 		first.skip();
@@ -172,25 +205,17 @@ test("a place that is given up does not hold back those behind it", () =>
 
 test("an error in one thread ends all that was asked of the crew, and all that will be", () =>
 	withCrew(2, async (crew) => {
-		const wrong = {
-			...({ kind: "hash", byteOffset: 2 ** 40, byteLength: 1 } as const),
-			...{ algorithm: "sha256" as const, crcs: [] },
-		};
-		const steps = Array.from({ length: 8 }, (_, digest) =>
-			crew.perform({ ...wrong, digest }),
+		const steps = Array.from({ length: 8 }, () =>
+			new Digest(crew).takePlace().hash(2 ** 40, 1),
 		);
 		for (const step of steps) await expect(step).rejects.toThrow(RangeError);
-		await expect(
-			crew.perform({ kind: "finish", digest: 9, algorithm: null }),
-		).rejects.toThrow();
+		await expect(new Digest(crew).finish()).rejects.toThrow();
 	}));
 
 test("closing ends what is under way", async () => {
 	const slots = new Slots(1, 2 ** 20);
 	const crew = openCrew(1, "js", slots.memory);
-	const steps = Array.from({ length: 5 }, (_, digest) =>
-		crew.perform({ kind: "finish", digest, algorithm: "sha256" }),
-	);
+	const steps = Array.from({ length: 5 }, () => new Digest(crew).finish());
 	const settled = Promise.allSettled(steps);
 	await crew.close();
 	expect((await settled).at(-1)?.status).toBe("rejected");
