@@ -1,11 +1,9 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import type { ChecksumAlgorithm } from "../format/checksum-file.ts";
 import type { Kernel, KernelName } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/select.ts";
 import { DigestOwners } from "./digest-owners.ts";
-import { type HashedFile, newHashedFile } from "./file-hashes.ts";
 import { type Step, type StepResult, StepRunner } from "./step.ts";
 import type { WorkerStart } from "./worker.ts";
 
@@ -52,8 +50,8 @@ export interface CrewSeconds {
 export interface Crew {
 	readonly threads: number;
 	readonly seconds: CrewSeconds;
-	/** A file to be hashed. */
-	newFile(algorithm: ChecksumAlgorithm | null): HashedFile;
+	/** of the kind that each of them has: it tells how files are hashed */
+	readonly kernel: Kernel;
 	/** Do a step; those of one file are done in the order they are given. */
 	perform(step: Step): Promise<StepResult>;
 	close(): Promise<void>;
@@ -84,17 +82,12 @@ function countSeconds(
 class SoleCrew implements Crew {
 	readonly threads = 0;
 	readonly seconds = { add: 0, hash: 0, wait: 0 };
-	private readonly kernel: Kernel;
+	readonly kernel: Kernel;
 	private readonly runner: StepRunner;
-	private files = 0;
 
 	constructor(kernel: Kernel, buffer: ArrayBufferLike) {
 		this.kernel = kernel;
 		this.runner = new StepRunner(kernel, buffer);
-	}
-
-	newFile(algorithm: ChecksumAlgorithm | null): HashedFile {
-		return newHashedFile(this.files++, algorithm, this.kernel);
 	}
 
 	async perform(step: Step): Promise<StepResult> {
@@ -121,11 +114,9 @@ interface Member {
 /** Threads that take the next step they may do. */
 class ThreadCrew implements Crew {
 	readonly seconds = { add: 0, hash: 0, wait: 0 };
+	readonly kernel: Kernel;
 	private readonly members: Member[];
 	private readonly opened = performance.now();
-	/** none of its work is done here: it tells how files are hashed */
-	private readonly kernel: Kernel;
-	private files = 0;
 	private readonly owners: DigestOwners<Member>;
 	private readonly queue: Entry[] = [];
 	private failure: unknown = null;
@@ -149,10 +140,6 @@ class ThreadCrew implements Crew {
 
 	get threads(): number {
 		return this.members.length;
-	}
-
-	newFile(algorithm: ChecksumAlgorithm | null): HashedFile {
-		return newHashedFile(this.files++, algorithm, this.kernel);
 	}
 
 	perform(step: Step): Promise<StepResult> {

@@ -2,6 +2,7 @@ import type { HashedFile } from "./file-hashes.ts";
 
 /** Which thread hashes which file: never two at once, since each begins where the other ends. */
 export class DigestOwners<Member> {
+	/** by the file's number, and how many steps of it are under way */
 	private readonly owned = new Map<number, { by: Member; steps: number }>();
 	/** how many files each has that no other may go on with: as many as the others */
 	private readonly counts: Map<Member, number>;
@@ -14,8 +15,8 @@ export class DigestOwners<Member> {
 	mayHash(member: Member, { number, stays }: HashedFile): boolean {
 		const owned = this.owned.get(number);
 		if (owned !== undefined) return owned.by === member;
-		const fewest = Math.min(...this.counts.values());
-		return !stays || this.counts.get(member) === fewest;
+		if (!stays) return true;
+		return this.counts.get(member) === Math.min(...this.counts.values());
 	}
 
 	/** Begin a step of a file. */

@@ -1,7 +1,7 @@
 import type { ChecksumAlgorithm } from "../format/checksum-file.ts";
 import { type CheckedRange, wrongCrc } from "../io/checked-range.ts";
 import type { Crew } from "./crew.ts";
-import type { HashedFile } from "./file-hashes.ts";
+import { type HashedFile, newHashedFile } from "./file-hashes.ts";
 import type { CrcStretch, StepResult } from "./step.ts";
 
 /** What is taken of a file's bytes. */
@@ -28,7 +28,7 @@ export class Digest {
 	constructor(crew: Crew, options: DigestOptions = {}) {
 		const { algorithm = "sha256" } = options;
 		this.crew = crew;
-		this.file = crew.newFile(algorithm);
+		this.file = newHashedFile(algorithm, crew.kernel);
 		this.ranges = options.checkedRanges ?? [];
 		this.hashed = options.begin ?? 0;
 	}

@@ -10,7 +10,7 @@ export interface HashedFile {
 	number: number;
 	/** null where only CRCs are checked */
 	algorithm: ChecksumAlgorithm | null;
-	/** how far they have come: with a CRC, and with a SHA-256 that is not Node's, any thread goes on */
+	/** how far its checksums have come: any thread goes on with a CRC, and with a SHA-256 that is not Node's */
 	progress: SharedArrayBuffer;
 	/** whether its checksum is one of Node's, which only the thread that has begun it can go on with */
 	stays: boolean;
@@ -19,15 +19,17 @@ export interface HashedFile {
 /** In `progress`, behind the state of a SHA-256: the CRC-32 so far of the range the file is in. */
 const CRC_OFFSET = SHA256_STATE_BYTES;
 
-/** Nothing of it is hashed yet. */
+let files = 0;
+
+/** A file of which nothing is hashed yet. @param kernel  one as the threads have it */
 export function newHashedFile(
-	number: number,
 	algorithm: ChecksumAlgorithm | null,
 	{ sha256Crc32 }: Kernel,
 ): HashedFile {
 	const progress = new SharedArrayBuffer(CRC_OFFSET + 4);
 	const isOurs = algorithm === "sha256" && sha256Crc32 !== null;
-	return { number, algorithm, progress, stays: algorithm !== null && !isOurs };
+	const stays = algorithm !== null && !isOurs;
+	return { number: files++, algorithm, progress, stays };
 }
 
 interface Checksum {

@@ -9,8 +9,10 @@ const FIRST_WORDS = [
 	...[0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19],
 ];
 
-/** The words, how many bytes there were, and of the last those that fill no block yet. */
-export const SHA256_STATE_BYTES = 32 + 8 + BLOCK_BYTES;
+/** In the state, behind the eight words: how many bytes there were, and of the last those that fill no block yet. */
+const COUNT_OFFSET = 32;
+const REST_OFFSET = COUNT_OFFSET + 8;
+export const SHA256_STATE_BYTES = REST_OFFSET + BLOCK_BYTES;
 
 /** The SHA-256 of bytes that come in parts, for a kernel that takes their CRC-32 at the same time. */
 export class Sha256 {
@@ -29,8 +31,8 @@ export class Sha256 {
 		this.crc32 = crc32;
 		this.sha256Crc32 = sha256Crc32;
 		this.words = new Uint32Array(state, 0, FIRST_WORDS.length);
-		this.count = new Float64Array(state, 32, 1);
-		this.rest = new Uint8Array(state, 40, BLOCK_BYTES);
+		this.count = new Float64Array(state, COUNT_OFFSET, 1);
+		this.rest = new Uint8Array(state, REST_OFFSET, BLOCK_BYTES);
 		if (this.byteLength === 0) this.words.set(FIRST_WORDS);
 	}
 

@@ -5,7 +5,7 @@ import { decideEngineOptions } from "../../src/engine/engine-options.ts";
 import { InputDigests } from "../../src/engine/input-digests.ts";
 import type { Pace } from "../../src/engine/pace.ts";
 import { NOTHING_REUSED } from "../../src/engine/resume.ts";
-import { Schedule } from "../../src/engine/schedule.ts";
+import { Schedule, type Scheduled } from "../../src/engine/schedule.ts";
 import type { Read } from "../../src/engine/slice.ts";
 import { tracksByShard, unmade } from "../../src/engine/track.ts";
 import type { FileSource } from "../../src/io/file-source.ts";
@@ -37,8 +37,8 @@ function planOf(
 	} as never;
 }
 
-/** @returns what is issued, in its order: which file it reads, which block, and whether only for the checksum */
-async function issueAll(
+/** The slices of a plan, and what they are told to. */
+function schedule(
 	shards: readonly (readonly number[])[],
 	{ blocksEach = 1, doneBlocks = 0 } = {},
 ) {
@@ -60,12 +60,19 @@ async function issueAll(
 	const begun = new Map([[0, { fileOffset: doneBlocks * BLOCK }]]) as never;
 	const tracks = tracksByShard(unmade(plan, { ...NOTHING_REUSED, begun }));
 	const digests = new InputDigests(engine, plan, sources, true, tracks);
-	const schedule = new Schedule(plan, tracks, sources, engine, {
+	const scheduled = new Schedule(plan, tracks, sources, engine, {
 		...{ digests, sharesFiles: false },
 		onFailure: (error) => expect.fail(String(error)),
 	});
+	const slices = scheduled.slices({ sliceBytes: BLOCK } as Pace);
+	return { slices, scheduled, digests };
+}
+
+/** @returns what is issued, in its order: which file it reads, which block, and whether only for the checksum */
+async function issueAll(...plan: Parameters<typeof schedule>) {
+	const { slices, scheduled, digests } = schedule(...plan);
 	const issued: string[] = [];
-	for await (const next of schedule.slices({ sliceBytes: BLOCK } as Pace)) {
+	for await (const next of slices) {
 		digests.takePlaces(next.slice);
 		const [read] = next.slice.reads;
 		const { shard, fileOffset, byteLength } = read as Read;
@@ -75,7 +82,7 @@ async function issueAll(
 		];
 		const blocks = end - first === 1 ? first : `${first}-${end - 1}`;
 		issued.push(`${"ab"[shard]}${blocks}${"shardIndex" in next ? "" : "?"}`);
-		schedule.made(next);
+		scheduled.made(next);
 	}
 	return issued;
 }
@@ -108,4 +115,20 @@ test("what an earlier run has read of a tensor is read for its checksum", async 
 	expect(await issueAll([[0]], { blocksEach: 6, doneBlocks: 3 })).toEqual([
 		...["a0-1?", "a2?", "a3", "a4", "a5"],
 	]);
+});
+
+test("of one file, two reads for its checksum are under way at most", async () => {
+	const { slices, scheduled, digests } = schedule([[5]]);
+	const next = async () => {
+		const { value } = await slices.next();
+		digests.takePlaces((value as Scheduled).slice);
+		return value as Scheduled;
+	};
+	const first = await next();
+	await next();
+	const third = next();
+	const waits = new Promise((resolve) => setTimeout(resolve, 20, "waits"));
+	expect(await Promise.race([third, waits])).toBe("waits");
+	scheduled.made(first);
+	expect((await third).slice.reads[0]?.fileOffset).toBe(4 * BLOCK);
 });
