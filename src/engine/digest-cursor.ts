@@ -55,6 +55,11 @@ export class DigestCursor {
 		return this.hashed === this.end;
 	}
 
+	/** Whether a slice waits for bytes that have no place yet. */
+	get isAwaited(): boolean {
+		return this.hashed < this.awaited;
+	}
+
 	/** Whether a read that is to be hashed as it passes must wait for bytes before it: those then come next. */
 	awaits({ fileOffset, wanted }: Read): boolean {
 		if (fileOffset <= this.hashed) return false;

@@ -74,7 +74,7 @@ export class Schedule {
 	async *slices(pace: Pace): AsyncGenerator<Scheduled> {
 		const { begun, waiting, arrivals } = this;
 		while (begun.size > 0 || waiting.length > 0) {
-			await this.begin();
+			await this.beginNext();
 			yield* this.turn(pace, false);
 		}
 		await arrivals.all();
@@ -96,10 +96,9 @@ export class Schedule {
 		const { begun, digests } = this;
 		const { sliceBytes } = pace;
 		const { slotBytes } = this.engine.slots;
-		const share = this.share();
 		let issued = 0;
 		for (const track of [...begun.keys()]) {
-			if (track.pending >= share) continue;
+			if (track.pending >= this.share(track)) continue;
 			if (digests.await(track.peek(sliceBytes, slotBytes).slice)) continue;
 			const { shardIndex, slice } = track.next(sliceBytes, slotBytes);
 			if (track.isIssued) begun.delete(track);
@@ -117,11 +116,17 @@ export class Schedule {
 		if (issued === 0) await this.arrivals.one();
 	}
 
-	/** How many slices of one track may be under way: a file that comes slowly must not hold up the others. */
-	private share(): number {
-		const isAlone = this.begun.size <= 1 && !this.arrivals.isExpecting;
+	/**
+	 * How many slices of one track may be under way: a file that comes slowly must not hold up the others. The first
+	 * has most, so that tracks do not end together, when nothing is left to do but to write.
+	 */
+	private share(track: Track): number {
+		const { begun, most } = this;
 		const { count } = this.engine.slots;
-		return isAlone ? count : Math.max(Math.floor(count / this.most), 1);
+		if (begun.size <= 1 && !this.arrivals.isExpecting) return count;
+		const each = Math.max(Math.floor(count / (most + 1)), 1);
+		const [first] = begun.keys();
+		return track === first ? Math.max(count - (most - 1) * each, 1) : each;
 	}
 
 	/** The files of the inputs that these are made of. */
@@ -138,10 +143,14 @@ export class Schedule {
 		return Math.max(this.engine.crew.threads, 1);
 	}
 
-	/** As many as may be, of those whose files are here. */
-	private async begin(): Promise<void> {
-		for (const track of [...this.waiting]) {
-			if (this.begun.size >= this.most) return;
+	/**
+	 * The next whose files are here, if another may be under way. Not while those that are wait for as many checksums
+	 * as there are threads: it would wait with them, and write nothing meanwhile.
+	 */
+	private async beginNext(): Promise<void> {
+		const awaited = this.cursors.filter(({ isAwaited }) => isAwaited);
+		if (this.begun.size >= this.most || awaited.length >= this.most) return;
+		for (const track of this.waiting) {
 			const files = this.filesOf(track.segments);
 			const isShared = [...this.begun.values()].some((others) =>
 				[...others].some((source) => files.has(source)),
@@ -152,6 +161,7 @@ export class Schedule {
 			await this.openFills(track);
 			this.begun.set(track, files);
 			this.follow(files);
+			return;
 		}
 	}
 

@@ -14,24 +14,38 @@ import type { FileSource } from "../../src/io/file-source.ts";
 const BLOCK = 2 ** 18;
 const BLOCKS = 6;
 
-/** A plan whose shards each copy tensors of so many blocks, which lie anywhere in a file of its own. */
+interface PlanOptions {
+	/** of a tensor */
+	blocksEach?: number;
+	/** one is copied, two are joined */
+	inputs?: 1 | 2;
+}
+
+/** A plan whose shards each are made of tensors, which lie anywhere in a file of its own of each input. */
 function planOf(
 	shards: readonly (readonly number[])[],
-	blocksEach: number,
+	{ blocksEach = 1, inputs = 1 }: PlanOptions,
 ): MergePlan {
 	const byteLength = blocksEach * BLOCK;
+	const span = (input: number, shard: number, block: number) => ({
+		...{ input, shard, fileOffset: block * BLOCK, byteLength },
+	});
 	return {
-		inputs: [{ shards: shards.map(() => ({})) }],
+		inputs: Array.from({ length: inputs }, () => ({
+			shards: shards.map(() => ({})),
+		})),
 		fills: [],
 		shards: shards.map((firstBlocks, shard) => ({
 			...{ header: null, byteLength: firstBlocks.length * byteLength },
 			segments: firstBlocks.map((block, i) => ({
-				...{ op: "copy", tensor: `${block}`, dtype: "F16" },
-				...{ fileOffset: i * byteLength, byteLength },
-				from: {
-					...{ input: INPUT.base, shard, fileOffset: block * BLOCK },
-					byteLength,
-				},
+				...{ tensor: `${block}`, fileOffset: i * byteLength, byteLength },
+				...(inputs === 1
+					? { op: "copy", dtype: "F16", from: span(INPUT.base, shard, block) }
+					: {
+							op: "xor",
+							base: span(INPUT.base, shard, block),
+							delta: span(INPUT.delta, shard, block),
+						}),
 			})),
 		})),
 	} as never;
@@ -40,23 +54,24 @@ function planOf(
 /** The slices of a plan, and what they are told to. */
 function schedule(
 	shards: readonly (readonly number[])[],
-	{ blocksEach = 1, doneBlocks = 0 } = {},
+	{ doneBlocks = 0, ...options }: PlanOptions & { doneBlocks?: number } = {},
 ) {
+	const { inputs = 1 } = options;
 	const engine = new Engine(
 		decideEngineOptions({ kernel: "js", threads: 2 }),
-		BLOCK,
+		2 * inputs * BLOCK,
 	);
 	onTestFinished(() => engine.close());
-	const plan = planOf(shards, blocksEach);
-	const sources = [
-		shards.map(
+	const plan = planOf(shards, options);
+	const sources = plan.inputs.map(({ shards: files }) =>
+		files.map(
 			() =>
 				({
 					byteLength: BLOCKS * BLOCK,
 					chooseReading: async () => {},
 				}) as unknown as FileSource,
 		),
-	];
+	);
 	const begun = new Map([[0, { fileOffset: doneBlocks * BLOCK }]]) as never;
 	const tracks = tracksByShard(unmade(plan, { ...NOTHING_REUSED, begun }));
 	const digests = new InputDigests(engine, plan, sources, true, tracks);
@@ -68,20 +83,22 @@ function schedule(
 	return { slices, scheduled, digests };
 }
 
-/** @returns what is issued, in its order: which file it reads, which block, and whether only for the checksum */
+/** The file that a slice reads first, which of its blocks, and whether only for the checksum. */
+function describe(next: Scheduled): string {
+	const [read] = next.slice.reads;
+	const { shard, fileOffset, byteLength } = read as Read;
+	const [first, end] = [fileOffset / BLOCK, (fileOffset + byteLength) / BLOCK];
+	const blocks = end - first === 1 ? first : `${first}-${end - 1}`;
+	return `${"ab"[shard]}${blocks}${"shardIndex" in next ? "" : "?"}`;
+}
+
+/** @returns what is issued, in its order */
 async function issueAll(...plan: Parameters<typeof schedule>) {
 	const { slices, scheduled, digests } = schedule(...plan);
 	const issued: string[] = [];
 	for await (const next of slices) {
 		digests.takePlaces(next.slice);
-		const [read] = next.slice.reads;
-		const { shard, fileOffset, byteLength } = read as Read;
-		const [first, end] = [
-			fileOffset / BLOCK,
-			(fileOffset + byteLength) / BLOCK,
-		];
-		const blocks = end - first === 1 ? first : `${first}-${end - 1}`;
-		issued.push(`${"ab"[shard]}${blocks}${"shardIndex" in next ? "" : "?"}`);
+		issued.push(describe(next));
 		scheduled.made(next);
 	}
 	return issued;
@@ -94,7 +111,7 @@ test("a track that waits for a checksum does not hold up the other", async () =>
 			[0, 1, 2, 3, 4, 5],
 		]),
 	).toEqual([
-		...["b0", "a0-1?", "b1", "a2-3?", "a4", "b2", "a5"],
+		...["a0-1?", "b0", "a2-3?", "a4", "b1", "a5", "b2"],
 		...["b3", "b4", "b5"],
 	]);
 });
@@ -106,9 +123,35 @@ test("what the plan does not bring in order is read as soon as its file is", asy
 			[1, 2],
 		]),
 	).toEqual([
-		...["a5", "b0?", "a0", "b1", "a1", "b2", "b3-4?", "a2"],
-		...["a3-4?", "b5?", "a5?"],
+		...["a5", "a0", "b0?", "a1", "b1", "a2", "b2", "a3-4?"],
+		...["b3-4?", "a5?", "b5?"],
 	]);
+});
+
+test("nothing is begun beside a track whose checksums are work for all threads", async () => {
+	const shards = [[5], [0, 1, 2, 3, 4, 5]];
+	expect(await issueAll(shards, { inputs: 2 })).toEqual([
+		...["a0-3?", "a0-3?", "a4?", "a4?", "a5", "b0"],
+		...["b1", "b2", "b3", "b4", "b5"],
+	]);
+});
+
+test.each([
+	[["a", "b"], "the first has most", ["a0", "a1", "a2", "a3", "b0", "b1"]],
+	[["a"], "it has all", ["a0", "a1", "a2", "a3", "a4", "a5"]],
+])("of the slots of %s, %s", async (tracks, _, expected) => {
+	const shards = tracks.map(() => [0, 1, 2, 3, 4, 5]);
+	const { slices, digests } = schedule(shards, { inputs: 2 });
+	const issued: string[] = [];
+	const issueUntilFull = async () => {
+		for await (const next of slices) {
+			digests.takePlaces(next.slice);
+			issued.push(describe(next));
+		}
+	};
+	const waits = new Promise((resolve) => setTimeout(resolve, 20, "waits"));
+	await Promise.race([issueUntilFull(), waits]);
+	expect(issued.sort()).toEqual(expected);
 });
 
 test("what an earlier run has read of a tensor is read for its checksum", async () => {
