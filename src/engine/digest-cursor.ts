@@ -1,5 +1,5 @@
-import type { ByteSource } from "../io/byte-source.ts";
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
+import type { FileSource } from "../io/file-source.ts";
 import type { Digest, DigestPlace } from "./digest.ts";
 import { type ByteRange, countLeading } from "./read-order.ts";
 import type { Read, Slice } from "./slice.ts";
@@ -16,7 +16,7 @@ export interface CursorOptions {
 	/** which file of the plan's inputs */
 	input: number;
 	shard: number;
-	source: ByteSource;
+	source: FileSource;
 	/** what is hashed: bytes `[begin, end)` of the file */
 	range: ByteRange;
 	/** reads of the plan that are hashed as they pass, in the order of the file */
@@ -29,7 +29,7 @@ export interface CursorOptions {
  * them, all others by reads of its own.
  */
 export class DigestCursor {
-	readonly source: ByteSource;
+	readonly source: FileSource;
 	/** reads of its own that are under way */
 	pending = 0;
 	private readonly file: { input: number; shard: number };
@@ -87,13 +87,13 @@ export class DigestCursor {
 	 * A slice for bytes that the plan will not bring in order; it is to be issued before the next is asked for.
 	 *
 	 * @param mostBytes  room for what it reads
-	 * @param isLast  whether the plan brings nothing any more
+	 * @param goesOn  also for bytes that the plan is still to bring: then they are read once more
 	 * @returns null where the next bytes come as the plan reads them
 	 */
-	next(mostBytes: number, isLast: boolean): Slice | null {
+	next(mostBytes: number, goesOn: boolean): Slice | null {
 		const { hashed, end, awaited } = this;
 		const come = this.firstAhead(hashed)?.begin ?? end;
-		const until = isLast ? end : Math.max(come, awaited);
+		const until = goesOn ? end : Math.max(come, awaited);
 		if (hashed >= until) return null;
 		const fileOffset = hashed - (hashed % DIRECT_ALIGNMENT);
 		const byteLength = Math.min(mostBytes, until - fileOffset);

@@ -1,5 +1,5 @@
 import { INPUT, type MergePlan, type Segment } from "../delta/plan.ts";
-import type { ByteSource } from "../io/byte-source.ts";
+import type { FileSource } from "../io/file-source.ts";
 import { DigestCursor, type HashedStretch } from "./digest-cursor.ts";
 import type { Engine } from "./engine.ts";
 import { heaviestAhead, readsByFile } from "./read-order.ts";
@@ -20,17 +20,17 @@ export interface HashedRead {
 export class InputDigests {
 	/** by input and shard; none for a file that passes, which is hashed where it comes from */
 	private readonly byFile: DigestCursor[][][];
-	private readonly inputSums: boolean;
+	/** whether their SHA-256 is taken; otherwise only the CRCs that files tell are checked */
+	readonly inputSums: boolean;
 
 	/**
 	 * @param sources    the files of each input
-	 * @param inputSums  take their SHA-256; otherwise only the CRCs that files tell are checked
 	 * @param work       what will be made, in its order
 	 */
 	constructor(
 		engine: Engine,
 		plan: MergePlan,
-		sources: readonly (readonly ByteSource[])[],
+		sources: readonly (readonly FileSource[])[],
 		inputSums: boolean,
 		work: readonly { segments: readonly Segment[] }[],
 	) {

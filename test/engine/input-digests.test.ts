@@ -7,12 +7,12 @@ import { decideEngineOptions } from "../../src/engine/engine-options.ts";
 import { InputDigests } from "../../src/engine/input-digests.ts";
 import type { ByteRange } from "../../src/engine/read-order.ts";
 import type { Slice } from "../../src/engine/slice.ts";
-import type { ByteSource } from "../../src/io/byte-source.ts";
+import type { FileSource } from "../../src/io/file-source.ts";
 
 const BYTES = Uint8Array.from({ length: 4000 }, (_, i) => (i * 31) >> 3);
 
 /** A file of four records, each with its CRC. */
-function source(damaged = false): ByteSource {
+function source(damaged = false): FileSource {
 	return {
 		byteLength: BYTES.length,
 		checkedRanges: [0, 1000, 2000, 3000].map((begin) => ({
@@ -20,8 +20,9 @@ function source(damaged = false): ByteSource {
 			crc32:
 				(crc32(BYTES.subarray(begin, begin + 990)) ^ (damaged ? 1 : 0)) >>> 0,
 		})),
-		read: async (at, into) => into.set(BYTES.subarray(at, at + into.length)),
-	};
+		read: async (at: number, into: Uint8Array) =>
+			into.set(BYTES.subarray(at, at + into.length)),
+	} as Partial<FileSource> as FileSource;
 }
 
 /** A plan that copies records of the file, in this order. */

@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { INPUT, type MergePlan } from "../../src/delta/plan.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { decideEngineOptions } from "../../src/engine/engine-options.ts";
@@ -54,7 +54,20 @@ function planOf(
 /** The slices of a plan, and what they are told to. */
 function schedule(
 	shards: readonly (readonly number[])[],
-	{ doneBlocks = 0, ...options }: PlanOptions & { doneBlocks?: number } = {},
+	{
+		doneBlocks = 0,
+		fileBlocks = BLOCKS,
+		isDirect = true,
+		isIdle = true,
+		inputSums = true,
+		...options
+	}: PlanOptions & {
+		doneBlocks?: number;
+		fileBlocks?: number;
+		isDirect?: boolean;
+		isIdle?: boolean;
+		inputSums?: boolean;
+	} = {},
 ) {
 	const { inputs = 1 } = options;
 	const engine = new Engine(
@@ -62,19 +75,24 @@ function schedule(
 		2 * inputs * BLOCK,
 	);
 	onTestFinished(() => engine.close());
+	vi.spyOn(engine.crew, "isIdle", "get").mockReturnValue(isIdle);
 	const plan = planOf(shards, options);
 	const sources = plan.inputs.map(({ shards: files }) =>
 		files.map(
 			() =>
 				({
-					byteLength: BLOCKS * BLOCK,
+					byteLength: fileBlocks * BLOCK,
+					isDirect,
+					checkedRanges: [{ begin: 0, end: fileBlocks * BLOCK }],
 					chooseReading: async () => {},
 				}) as unknown as FileSource,
 		),
 	);
 	const begun = new Map([[0, { fileOffset: doneBlocks * BLOCK }]]) as never;
 	const tracks = tracksByShard(unmade(plan, { ...NOTHING_REUSED, begun }));
-	const digests = new InputDigests(engine, plan, sources, true, tracks);
+	const digests = new InputDigests(
+		...([engine, plan, sources, inputSums, tracks] as const),
+	);
 	const scheduled = new Schedule(plan, tracks, sources, engine, {
 		...{ digests, sharesFiles: false },
 		onFailure: (error) => expect.fail(String(error)),
@@ -136,22 +154,45 @@ test("nothing is begun beside a track whose checksums are work for all threads",
 	]);
 });
 
-test.each([
-	[["a", "b"], "the first has most", ["a0", "a1", "a2", "a3", "b0", "b1"]],
-	[["a"], "it has all", ["a0", "a1", "a2", "a3", "a4", "a5"]],
-])("of the slots of %s, %s", async (tracks, _, expected) => {
-	const shards = tracks.map(() => [0, 1, 2, 3, 4, 5]);
-	const { slices, digests } = schedule(shards, { inputs: 2 });
+/** @returns what is issued, in its order, before anything is made */
+async function issueUntilFull(...plan: Parameters<typeof schedule>) {
+	const { slices, digests } = schedule(...plan);
 	const issued: string[] = [];
-	const issueUntilFull = async () => {
+	const issue = async () => {
 		for await (const next of slices) {
 			digests.takePlaces(next.slice);
 			issued.push(describe(next));
 		}
 	};
-	const waits = new Promise((resolve) => setTimeout(resolve, 20, "waits"));
-	await Promise.race([issueUntilFull(), waits]);
-	expect(issued.sort()).toEqual(expected);
+	const waits = new Promise((resolve) => setTimeout(resolve, 20));
+	await Promise.race([issue(), waits]);
+	return issued;
+}
+
+const IN_ORDER = [0, 1, 2, 3, 4, 5];
+
+test("of the slots of two tracks, the first has most", async () => {
+	const issued = await issueUntilFull([IN_ORDER, IN_ORDER], { inputs: 2 });
+	expect(issued.sort()).toEqual(["a0", "a1", "a2", "a3", "b0", "b1"]);
+});
+
+test("a track that is alone has all slots", async () => {
+	expect(await issueUntilFull([IN_ORDER], { inputs: 2 })).toEqual([
+		...["a0", "a1", "a2", "a3", "a4", "a5"],
+	]);
+});
+
+test.each([
+	["an idle thread hashes ahead of the plan", {}, ["a4-7?", "a4-7?"]],
+	["but not of a file that comes from the disk", { isDirect: true }, []],
+	["a thread that has something to do does not", { isIdle: false }, []],
+	["nor where only CRCs are checked", { inputSums: false }, []],
+])("%s", async (_, choices, ahead) => {
+	const blocks = Array.from({ length: 10 }, (_, block) => block);
+	const issued = await issueUntilFull([blocks, blocks], {
+		...{ inputs: 2, fileBlocks: 10, isDirect: false, ...choices },
+	});
+	expect(issued.slice(6)).toEqual(ahead);
 });
 
 test("what an earlier run has read of a tensor is read for its checksum", async () => {
