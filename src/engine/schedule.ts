@@ -27,8 +27,9 @@ export interface ScheduleOptions {
 
 /** Of one file, one that is hashed and one that is read: more would keep slots from what is written. */
 const CURSOR_SLICES = 2;
-/** Of all files, read although the plan will bring the same: short, as what brings it may come at any time. */
-const LEADING_SLICES = 2;
+/** So many files at once are read for their checksums although the plan will bring the same bytes. */
+const LEADING_FILES = 2;
+/** Of each at a time: short, as what brings them may come meanwhile. */
 const LEADING_BYTES = 2 ** 22;
 
 /** A slice, and what it is of. */
@@ -116,9 +117,12 @@ export class Schedule {
 			yield { slice, from: cursor };
 		}
 		const leading = issued === 0 ? this.lead() : null;
-		if (leading !== null) yield leading;
+		if (leading !== null) {
+			issued++;
+			yield leading;
+		}
 		this.cursors = this.cursors.filter(({ isDone }) => !isDone);
-		if (issued === 0 && leading === null) await this.arrivals.one();
+		if (issued === 0) await this.arrivals.one();
 	}
 
 	/**
@@ -128,8 +132,8 @@ export class Schedule {
 	private lead(): Scheduled | null {
 		const { cursors, engine, digests } = this;
 		if (!engine.crew.isIdle || !digests.inputSums) return null;
-		const leading = cursors.filter(({ pending }) => pending > 0);
-		if (leading.length >= LEADING_SLICES) return null;
+		const read = cursors.filter(({ pending }) => pending > 0);
+		if (read.length >= LEADING_FILES) return null;
 		const most = Math.min(LEADING_BYTES, engine.slots.slotBytes);
 		for (const cursor of cursors) {
 			if (cursor.pending > 0 || cursor.source.isDirect) continue;
@@ -171,8 +175,9 @@ export class Schedule {
 	 * as there are threads: it would wait with them, and write nothing meanwhile.
 	 */
 	private async beginNext(): Promise<void> {
+		if (this.begun.size >= this.most) return;
 		const awaited = this.cursors.filter(({ isAwaited }) => isAwaited);
-		if (this.begun.size >= this.most || awaited.length >= this.most) return;
+		if (awaited.length >= this.most) return;
 		for (const track of this.waiting) {
 			const files = this.filesOf(track.segments);
 			const isShared = [...this.begun.values()].some((others) =>

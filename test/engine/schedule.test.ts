@@ -107,7 +107,7 @@ function describe(next: Scheduled): string {
 	const { shard, fileOffset, byteLength } = read as Read;
 	const [first, end] = [fileOffset / BLOCK, (fileOffset + byteLength) / BLOCK];
 	const blocks = end - first === 1 ? first : `${first}-${end - 1}`;
-	return `${"ab"[shard]}${blocks}${"shardIndex" in next ? "" : "?"}`;
+	return `${"abc"[shard]}${blocks}${"shardIndex" in next ? "" : "?"}`;
 }
 
 /** @returns what is issued, in its order */
@@ -174,6 +174,11 @@ const IN_ORDER = [0, 1, 2, 3, 4, 5];
 test("of the slots of two tracks, the first has most", async () => {
 	const issued = await issueUntilFull([IN_ORDER, IN_ORDER], { inputs: 2 });
 	expect(issued.sort()).toEqual(["a0", "a1", "a2", "a3", "b0", "b1"]);
+});
+
+test("no more tracks are under way than threads", async () => {
+	const issued = await issueUntilFull([IN_ORDER, IN_ORDER, IN_ORDER]);
+	expect(issued.filter((slice) => slice.startsWith("c"))).toEqual([]);
 });
 
 test("a track that is alone has all slots", async () => {
