@@ -1,4 +1,3 @@
-import { constants } from "node:fs";
 import { access, mkdir, rm } from "node:fs/promises";
 import { cpus, release, tmpdir } from "node:os";
 import path from "node:path";
@@ -8,7 +7,10 @@ import { FLOOR_WAYS, type FloorWay, nameOf } from "./floor.ts";
 import { type KernelSpeed, measureKernels } from "./kernel-speed.ts";
 import { makeModels } from "./model.ts";
 import {
-	DROP_CACHES,
+	type Comparison,
+	type Contender,
+	dropCaches,
+	type Models,
 	Race,
 	type Result,
 	type Runner,
@@ -72,11 +74,6 @@ function moving({ base, delta }: Models, way: FloorWay): Runner {
 		runCommand(process.execPath, ["--import", "tsx", ...args], environment);
 }
 
-interface Models {
-	base: string;
-	delta: string;
-}
-
 /** What is measured, each in all of its forms. */
 interface Data {
 	models: Models;
@@ -90,57 +87,62 @@ function merging(models: Models, choices: object = {}): Runner {
 	return operation("merge", { ...models, out, ...choices });
 }
 
-function contenders({ models, single, torch }: Data): Map<string, Runner> {
-	const { base, delta } = models;
-	const list = new Map<string, Runner>([
-		["merge-delta", merging(models)],
-		["  without syncs on the way", merging(models, { syncBytes: 2 ** 52 })],
-		["  outputs hashed only", merging(models, { inputSums: false })],
-		["  the same, in one file", merging(single, { inputSums: false })],
-		["  the same, wasm", merging(models, { inputSums: false, kernel: "wasm" })],
-		["  the same, js", merging(models, { inputSums: false, kernel: "js" })],
+function contenders({ models, single, torch }: Data): Map<string, Contender> {
+	const of = (which: Models, choices: object, beside?: string): Contender => ({
+		run: merging(which, choices),
+		models: [which],
+		...(beside === undefined ? {} : { beside }),
+	});
+	const outputs = { inputSums: false };
+	const list: [string, Contender | null][] = [
+		["merge-delta", of(models, {})],
+		["  of .bin", torch && of(torch, {}, "merge-delta")],
+		["  without syncs on the way", of(models, { syncBytes: 2 ** 52 })],
+		["  outputs hashed only", of(models, outputs)],
 		[
-			"  the same, --memory 48MB",
-			merging(models, { inputSums: false, memory: 48e6 }),
+			"  the same, of .bin",
+			torch && of(torch, outputs, "  outputs hashed only"),
 		],
-	]);
-	if (torch !== null) {
-		list.set("merge-delta, of .bin", merging(torch));
-		list.set(
-			"  outputs hashed, CRCs checked",
-			merging(torch, { inputSums: false }),
-		);
-	}
+		["  the same, in one file", of(single, outputs)],
+		["  the same, wasm", of(models, { ...outputs, kernel: "wasm" })],
+		["  the same, js", of(models, { ...outputs, kernel: "js" })],
+		["  the same, --memory 48MB", of(models, { ...outputs, memory: 48e6 })],
+	];
 	const { python } = options;
 	if (python)
 		for (const [name, mode] of [
 			["torch, shard by shard", "loop"],
 			["torch, all in memory", "all"],
-		] as const)
-			list.set(name, () =>
-				runCommand(python, [here("torch_merge.py"), mode, base, delta, out]),
-			);
+		] as const) {
+			const { base, delta } = models;
+			const args = [here("torch_merge.py"), mode, base, delta, out];
+			const run = () => runCommand(python, args);
+			list.push([name, { run, models: [models] }]);
+		}
 	const only = new RegExp(options.only ?? "");
-	return new Map([...list].filter(([what]) => only.test(what)));
+	const isMeasured = (
+		entry: [string, Contender | null],
+	): entry is [string, Contender] => entry[1] !== null && only.test(entry[0]);
+	return new Map(list.filter(isMeasured));
 }
 
 async function measureState(
 	state: "cold" | "warm",
 	data: Data,
 ): Promise<Result[]> {
-	const { models, single, torch } = data;
-	const race = new Race({
-		state,
-		models: [models, single, ...(torch ? [torch] : [])],
-		out,
-		runs: options.runs,
-		say,
-	});
-	const ways = FLOOR_WAYS.map((way): [string, Runner] => [
+	// Also for warm runs: who wrote a file in small pieces left it in small pages, which take longer to copy.
+	const isEmpty = await dropCaches();
+	if (state === "cold" && !isEmpty) {
+		say("cold: not measured, because only root can drop the page cache");
+		return [];
+	}
+	const { models } = data;
+	const race = new Race({ state, out, runs: options.runs, say });
+	const ways = FLOOR_WAYS.map((way): [string, Contender] => [
 		`floor: ${nameOf(way)}`,
-		moving(models, way),
+		{ run: moving(models, way), models: [models] },
 	]);
-	const floors = await race.best(ways, 3);
+	const floors = await race.best(new Map(ways), 3);
 	return race.run(floors, contenders(data));
 }
 
@@ -148,40 +150,37 @@ async function measureVerify(models: Models): Promise<Result[]> {
 	await rm(out, { recursive: true, force: true });
 	await merging(models)();
 	const race = new Race({
-		state: "warm",
-		models: [{ base: out, delta: out }],
-		out: null,
-		runs: options.runs,
-		say,
+		...{ state: "warm", out: null, runs: options.runs, say },
 	});
+	const merged = [{ base: out, delta: out }];
 	const command = `ls ${out}/*.safetensors | xargs -P ${cpus().length} -n 1 sha256sum > /dev/null`;
 	return race.run(
 		new Map([
-			["sha256sum, in parallel", () => runCommand("/bin/sh", ["-c", command])],
+			[
+				"sha256sum, in parallel",
+				{ run: () => runCommand("/bin/sh", ["-c", command]), models: merged },
+			],
 		]),
-		new Map([["merge-delta verify", operation("verify", out)]]),
+		new Map([
+			["merge-delta verify", { run: operation("verify", out), models: merged }],
+		]),
 	);
 }
 
 async function measureStart(): Promise<Result[]> {
 	const race = new Race({
-		state: "warm",
-		models: [],
-		out: null,
-		runs: 20,
-		say: () => {},
+		...{ state: "warm", out: null, runs: 20, say: () => {} },
 	});
 	const cli = fileURLToPath(
 		new URL("../../dist/bin/merge-delta.cjs", import.meta.url),
 	);
+	const node = (...args: string[]): Contender => ({
+		run: () => runCommand(process.execPath, args),
+		models: [],
+	});
 	return race.run(
-		new Map([["node -e 0", () => runCommand(process.execPath, ["-e", "0"])]]),
-		new Map([
-			[
-				"merge-delta --version",
-				() => runCommand(process.execPath, [cli, "--version"]),
-			],
-		]),
+		new Map([["node -e 0", node("-e", "0")]]),
+		new Map([["merge-delta --version", node(cli, "--version")]]),
 	);
 }
 
@@ -212,6 +211,15 @@ function isThere(file: string): Promise<boolean> {
 	);
 }
 
+/** One line about two rows. */
+function describe(what: string, { what: other, ratio, spread }: Comparison) {
+	const range =
+		spread === null
+			? ""
+			: ` (${(ratio / spread).toFixed(3)} to ${(ratio * spread).toFixed(3)})`;
+	return `${what.trim()} / ${other.trim()}, round by round: ${ratio.toFixed(3)}${range}`;
+}
+
 const title = await machine();
 say(title);
 await mkdir(options.dir, { recursive: true });
@@ -223,19 +231,10 @@ const data: Data = {
 	...{ models, single },
 	torch: options.python ? await saveByTorch(options.python, models) : null,
 };
-const canDrop = await access(DROP_CACHES, constants.W_OK).then(
-	() => true,
-	() => false,
-);
 const results: Record<string, Result[]> = {};
-if (options.state !== "warm") {
-	if (canDrop) results.cold = await measureState("cold", data);
-	else
-		say(
-			"cold: not measured, because only root can drop the page cache, on Linux",
-		);
-}
-if (options.state !== "cold") results.warm = await measureState("warm", data);
+for (const state of ["cold", "warm"] as const)
+	if (options.state === state || options.state === "both")
+		results[state] = await measureState(state, data);
 const kernels: KernelSpeed[] = [];
 if (options.only === undefined) {
 	results.verify = await measureVerify(models);
@@ -255,6 +254,9 @@ if (options.json)
 	);
 else {
 	console.log(`${title}, best (median) of ${options.runs}`);
+	console.log(
+		"round by round: the geometric mean, and two standard errors of it",
+	);
 	for (const [state, rows] of Object.entries(results)) {
 		console.log(
 			`\n${state.padEnd(30)} seconds  (median)  GB/s  × first  CPU s/GB   MiB`,
@@ -274,6 +276,8 @@ else {
 					(peakMiB?.toFixed(0) ?? "").padStart(6),
 				].join(" "),
 			);
+		for (const { what, beside } of rows)
+			if (beside !== null) console.log(describe(what, beside));
 	}
 	if (kernels.length > 0)
 		console.log(

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import yargs from "yargs";
 import { makeModels } from "./model.ts";
-import { Race, type Runner, runCommand } from "./race.ts";
+import { type Contender, Race, runCommand } from "./race.ts";
 
 const options = await yargs(process.argv.slice(2))
 	.scriptName("tsx test/bench/fetch.ts")
@@ -60,21 +60,25 @@ const downloads = names
 		return `curl --silent --fail --location --output ${out}/${name} ${url}`;
 	})
 	.join(" && ");
-const shell = (command: string): Runner => {
+const models = [model];
+const shell = (command: string): Contender => {
 	const script = `mkdir -p ${out} && ${command} && echo`;
-	return () => runCommand("/bin/sh", ["-c", script]);
+	return { run: () => runCommand("/bin/sh", ["-c", script]), models };
 };
-const fetching: Runner = () =>
-	runCommand(
-		process.execPath,
-		[
-			...[here("../../dist/bin/merge-delta.cjs"), "fetch", REPOSITORY],
-			...["--cache-dir", out, "--quiet"],
-		],
-		{ HF_ENDPOINT: endpoint, HF_TOKEN: "" },
-	);
+const fetching: Contender = {
+	run: () =>
+		runCommand(
+			process.execPath,
+			[
+				...[here("../../dist/bin/merge-delta.cjs"), "fetch", REPOSITORY],
+				...["--cache-dir", out, "--quiet"],
+			],
+			{ HF_ENDPOINT: endpoint, HF_TOKEN: "" },
+		),
+	models,
+};
 
-const race = new Race({ state: "warm", models: [model], out, runs, say });
+const race = new Race({ state: "warm", out, runs, say });
 const results = await race.run(
 	new Map([
 		["curl, then sha256sum", shell(`${downloads} && sha256sum ${out}/*`)],

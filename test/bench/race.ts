@@ -6,7 +6,16 @@ import { finished } from "node:stream/promises";
 import { promisify } from "node:util";
 import type { Usage } from "./usage.mjs";
 
-export const DROP_CACHES = "/proc/sys/vm/drop_caches";
+const DROP_CACHES = "/proc/sys/vm/drop_caches";
+
+/** Empty the page cache. @returns whether this process may, which takes root, on Linux */
+export async function dropCaches(): Promise<boolean> {
+	await run("sync", []).catch(() => {});
+	return writeFile(DROP_CACHES, "3").then(
+		() => true,
+		() => false,
+	);
+}
 
 /** Of a file that is only to be in the page cache. */
 const READ_OPTIONS = { highWaterMark: 2 ** 22 };
@@ -23,6 +32,31 @@ export interface Result {
 	peakMiB: number | null;
 	/** of the best to the best of the first */
 	ratio: number;
+	beside: Comparison | null;
+}
+
+/** Of two rows, by what each took in the same round: what slows a shared machine then slows both. */
+export interface Comparison {
+	/** the other row */
+	what: string;
+	/** geometric mean of this row's seconds to the other's */
+	ratio: number;
+	/** two standard errors of it lie between `ratio / spread` and `ratio * spread`; null after one round */
+	spread: number | null;
+}
+
+/** What a row measures. */
+export interface Contender {
+	run: Runner;
+	/** what it reads, to be in the page cache or out of it */
+	models: readonly Models[];
+	/** the row before it that it is compared with, round by round */
+	beside?: string;
+}
+
+export interface Models {
+	base: string;
+	delta: string;
 }
 
 const run = promisify(execFile);
@@ -45,8 +79,6 @@ export async function runCommand(
 
 interface RaceOptions {
 	state: "cold" | "warm";
-	/** what is read, to be in the page cache or out of it */
-	models: readonly { base: string; delta: string }[];
 	/** what is made, deleted before each run */
 	out: string | null;
 	runs: number;
@@ -63,17 +95,17 @@ export class Race {
 
 	/** The `count` best of many, each tried once. */
 	async best(
-		runners: readonly [string, Runner][],
+		contenders: ReadonlyMap<string, Contender>,
 		count: number,
-	): Promise<Map<string, Runner>> {
+	): Promise<Map<string, Contender>> {
 		const tried = [];
-		for (const [what, runner] of runners) {
-			const { seconds } = await this.once(what, runner);
-			tried.push({ what, runner, seconds });
+		for (const [what, contender] of contenders) {
+			const { seconds } = await this.once(what, contender);
+			tried.push({ what, contender, seconds });
 		}
 		tried.sort((a, b) => a.seconds - b.seconds);
 		return new Map(
-			tried.slice(0, count).map(({ what, runner }) => [what, runner]),
+			tried.slice(0, count).map(({ what, contender }) => [what, contender]),
 		);
 	}
 
@@ -82,16 +114,24 @@ export class Race {
 	 * @returns the floor, then the others in their order
 	 */
 	async run(
-		floors: ReadonlyMap<string, Runner>,
-		others: ReadonlyMap<string, Runner>,
+		floors: ReadonlyMap<string, Contender>,
+		others: ReadonlyMap<string, Contender>,
 	): Promise<Result[]> {
+		const contenders = new Map([...floors, ...others]);
 		const usages = new Map<string, Usage[]>();
 		for (let i = 0; i < this.options.runs; i++)
-			for (const [what, runner] of [...floors, ...others]) {
-				const usage = await this.once(what, runner);
+			for (const [what, contender] of contenders) {
+				const usage = await this.once(what, contender);
 				usages.set(what, [...(usages.get(what) ?? []), usage]);
 			}
-		const results = Array.from(usages, ([what, list]) => summarise(what, list));
+		const results = Array.from(usages, ([what, list]) => {
+			const { beside = "" } = contenders.get(what) ?? {};
+			const others = usages.get(beside);
+			return {
+				...summarise(what, list),
+				beside: others ? compare(list, beside, others) : null,
+			};
+		});
 		const isFloor = ({ what }: Result) => floors.has(what);
 		const floor = results
 			.filter(isFloor)
@@ -102,28 +142,48 @@ export class Race {
 		return kept.map((each) => ({ ...each, ratio: each.best / first }));
 	}
 
-	private async once(what: string, runner: Runner): Promise<Usage> {
+	private async once(what: string, contender: Contender): Promise<Usage> {
 		const { state, out, say } = this.options;
 		if (out) await rm(out, { recursive: true, force: true });
-		await run("sync", []).catch(() => {});
-		if (state === "cold") await writeFile(DROP_CACHES, "3");
-		else await this.warmUp();
-		const usage = await runner();
+		if (state === "cold") await dropCaches();
+		else {
+			await run("sync", []).catch(() => {});
+			await warmUp(contender.models);
+		}
+		const usage = await contender.run();
 		say(`${state}  ${what.trim()}: ${usage.seconds.toFixed(2)} s`);
 		return usage;
 	}
-
-	private async warmUp(): Promise<void> {
-		for (const folder of this.options.models.flatMap((m) => [m.base, m.delta]))
-			for (const name of await readdir(folder))
-				if (/\.(safetensors|bin)$/.test(name))
-					await finished(
-						createReadStream(path.join(folder, name), READ_OPTIONS).resume(),
-					);
-	}
 }
 
-function summarise(what: string, usages: readonly Usage[]): Result {
+async function warmUp(models: readonly Models[]): Promise<void> {
+	for (const folder of models.flatMap(({ base, delta }) => [base, delta]))
+		for (const name of await readdir(folder))
+			if (/\.(safetensors|bin)$/.test(name))
+				await finished(
+					createReadStream(path.join(folder, name), READ_OPTIONS).resume(),
+				);
+}
+
+function compare(
+	usages: readonly Usage[],
+	what: string,
+	others: readonly Usage[],
+): Comparison {
+	const logs = usages.map(({ seconds }, round) =>
+		Math.log(seconds / (others[round] as Usage).seconds),
+	);
+	const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
+	const squares = logs.reduce((sum, log) => sum + (log - mean) ** 2, 0);
+	const error = Math.sqrt(squares / (logs.length - 1) / logs.length);
+	const spread = logs.length > 1 ? Math.exp(2 * error) : null;
+	return { what, ratio: Math.exp(mean), spread };
+}
+
+function summarise(
+	what: string,
+	usages: readonly Usage[],
+): Omit<Result, "beside"> {
 	const sorted = [...usages].sort((a, b) => a.seconds - b.seconds);
 	const [best, median] = [sorted[0], sorted[Math.floor(sorted.length / 2)]];
 	return {
