@@ -126,10 +126,10 @@ export class Race {
 			}
 		const results = Array.from(usages, ([what, list]) => {
 			const { beside = "" } = contenders.get(what) ?? {};
-			const others = usages.get(beside);
+			const twin = usages.get(beside);
 			return {
 				...summarise(what, list),
-				beside: others ? compare(list, beside, others) : null,
+				beside: twin ? compare(list, beside, twin) : null,
 			};
 		});
 		const isFloor = ({ what }: Result) => floors.has(what);
