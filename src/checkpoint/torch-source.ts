@@ -1,6 +1,5 @@
 import type { ByteSource, PassingFile } from "../io/byte-source.ts";
 import type { CheckedRange } from "../io/checked-range.ts";
-import type { DirectIo } from "../io/direct-io.ts";
 import type { FileSource } from "../io/file-source.ts";
 import { gatherView, type StridedView } from "./gather-view.ts";
 
@@ -99,8 +98,8 @@ export class TorchSource implements FileSource {
 		return this.file.isDirect;
 	}
 
-	chooseReading(directIo: DirectIo): Promise<void> {
-		return this.file.chooseReading(directIo);
+	chooseReading(...how: Parameters<FileSource["chooseReading"]>) {
+		return this.file.chooseReading(...how);
 	}
 
 	checkUnchanged(): Promise<void> {

@@ -67,9 +67,11 @@ export class Schedule {
 		this.engine = engine;
 		this.digests = digests;
 		this.sharesFiles = sharesFiles;
+		const { directIo } = engine.options;
+		const { dropPages } = engine.crew.kernel;
 		this.arrivals = new Arrivals(
 			sources.flat(),
-			(source) => source.chooseReading(engine.options.directIo),
+			(source) => source.chooseReading(directIo, dropPages),
 			onFailure,
 		);
 	}

@@ -1,6 +1,5 @@
 import { SourceChangedError, VerificationError } from "../errors.ts";
 import type { PassingFile } from "../io/byte-source.ts";
-import type { DirectIo } from "../io/direct-io.ts";
 import { type FileSource, openFileSource } from "../io/file-source.ts";
 import { EarlyReads } from "./early-reads.ts";
 import { HubStream } from "./hub-stream.ts";
@@ -119,8 +118,8 @@ export class HubSource implements FileSource {
 		return this.local?.isDirect ?? false;
 	}
 
-	async chooseReading(directIo: DirectIo): Promise<void> {
-		await this.local?.chooseReading(directIo); // far away there is no page cache
+	async chooseReading(...how: Parameters<FileSource["chooseReading"]>) {
+		await this.local?.chooseReading(...how); // far away there is no page cache
 	}
 
 	/** A commit does not change, and each answer was compared with the list. */

@@ -9,7 +9,15 @@ import {
 	OpenFile,
 	type Transfer,
 } from "./direct-io.ts";
+import { SecondReads } from "./second-reads.ts";
 import { failing, systemErrorCode, toLocalIoError } from "./system-error.ts";
+
+/** Lets the page cache be rid of a stretch of a file. */
+export type DropPages = (
+	fd: number,
+	fileOffset: number,
+	byteLength: number,
+) => void;
 
 /** A file, open for reading, that can say whether it is still the file that was opened. */
 export interface FileSource extends ByteSource {
@@ -21,8 +29,15 @@ export interface FileSource extends ByteSource {
 	readonly contentId?: string | undefined;
 	/** whether it is read past the page cache */
 	readonly isDirect: boolean;
-	/** Choose how the file is read from now on; by evidence where `auto`. */
-	chooseReading(directIo: DirectIo): Promise<void>;
+	/**
+	 * Choose how the file is read from now on; by evidence where `auto`.
+	 *
+	 * @param dropPages  for a file that is not in the page cache: lets go what was read twice through it
+	 */
+	chooseReading(
+		directIo: DirectIo,
+		dropPages?: DropPages | null,
+	): Promise<void>;
 	/** @throws {SourceChangedError} where size, times or identity are not those at opening */
 	checkUnchanged(): Promise<void>;
 	close(): Promise<void>;
@@ -86,6 +101,8 @@ class LocalFileSource implements FileSource {
 	readonly identity: string;
 	private readonly file: OpenFile;
 	private readonly device: bigint;
+	/** of what is read twice through a page cache that did not hold it; null where nothing is to be done about it */
+	private secondReads: SecondReads | null = null;
 
 	constructor(
 		path: string,
@@ -105,7 +122,10 @@ class LocalFileSource implements FileSource {
 		return this.file.isDirect;
 	}
 
-	async chooseReading(directIo: DirectIo): Promise<void> {
+	async chooseReading(
+		directIo: DirectIo,
+		dropPages: DropPages | null = null,
+	): Promise<void> {
 		const { path, file } = this;
 		const isFaster = async () =>
 			(await isLocalDisk(path)) && !isCached(file.buffered, this.byteLength);
@@ -115,6 +135,11 @@ class LocalFileSource implements FileSource {
 				(await isFaster().catch(failing(path, "reading"))));
 		if (wanted)
 			await file.bypassCache(path, READ_FLAGS).catch(failing(path, "opening"));
+		if (!file.isDirect || dropPages === null) return;
+		// Of no more use then, it would push out of the cache what is.
+		this.secondReads = new SecondReads(this.byteLength, (...stretch) =>
+			dropPages(file.buffered.fd, ...stretch),
+		);
 	}
 
 	async read(
@@ -138,6 +163,7 @@ class LocalFileSource implements FileSource {
 				remedy:
 					"It became shorter while it was read: run again when nobody writes to it",
 			});
+		if (isOneOfTwo) this.secondReads?.read(fileOffset, done);
 	}
 
 	async checkUnchanged(): Promise<void> {

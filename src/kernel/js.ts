@@ -52,6 +52,7 @@ export const jsKernel: Kernel = {
 	},
 	crc32, // Node's zlib has it
 	sha256Crc32: null,
+	dropPages: null,
 };
 
 function addElements(

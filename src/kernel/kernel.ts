@@ -38,6 +38,19 @@ export type Sha256Crc32 = (
 	before: number,
 ) => number;
 
+/**
+ * Let the system's page cache be rid of a stretch of a file, of which only whole pages count; nothing where it has no
+ * such call.
+ *
+ * @param fd  of any way the file is open
+ * @throws {RangeError} where there is no such stretch
+ */
+export type DropPages = (
+	fd: number,
+	fileOffset: number,
+	byteLength: number,
+) => void;
+
 /** One implementation of the arithmetic; every kernel gives the same bytes. */
 export interface Kernel {
 	readonly name: KernelName;
@@ -63,6 +76,8 @@ export interface Kernel {
 	crc32(bytes: Uint8Array, before: number): number;
 	/** null where both take no less time together than Node's SHA-256 and `crc32` in turn */
 	readonly sha256Crc32: Sha256Crc32 | null;
+	/** null where only compiled code could ask for it */
+	readonly dropPages: DropPages | null;
 }
 
 /** @throws {RangeError} unless the arrays hold the same number of whole elements */

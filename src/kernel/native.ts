@@ -5,13 +5,14 @@ import { jsKernel } from "./js.ts";
 import {
 	type AddSpec,
 	checkLengths,
+	type DropPages,
 	type Kernel,
 	type Sha256Crc32,
 } from "./kernel.ts";
 import { nativeKernelFile } from "./native/location.ts";
 
 /** The interface of `native/addon.c`; another version is refused. */
-const INTERFACE_VERSION = 4;
+const INTERFACE_VERSION = 5;
 /** As `native/floats.h` numbers them. */
 const DTYPES = ["F16", "BF16", "F32"];
 const NO_CAST = -1;
@@ -39,6 +40,7 @@ interface Addon {
 	/** whether the processor has what `sha256Crc32` needs */
 	hasSha256(): boolean;
 	sha256Crc32: Sha256Crc32;
+	dropPages: DropPages;
 }
 
 export interface NativeKernel extends Kernel {
@@ -78,6 +80,7 @@ export function openNativeKernel(file = nativeKernelFile()): NativeKernel {
 			? (bytes, before) => addon.crc32(0, before, bytes)
 			: (bytes, before) => crc32(bytes, before),
 		sha256Crc32: addon.hasSha256() ? addon.sha256Crc32 : null,
+		dropPages: addon.dropPages,
 	};
 }
 

@@ -60,6 +60,7 @@ export function openWasmKernel(memory?: WebAssembly.Memory): Kernel {
 		},
 		crc32: jsKernel.crc32,
 		sha256Crc32: null,
+		dropPages: null,
 	};
 }
 

@@ -14,6 +14,8 @@ import type { FileSource } from "../../src/io/file-source.ts";
 const BLOCK = 2 ** 18;
 const BLOCKS = 6;
 
+const dropPages = () => {};
+
 interface PlanOptions {
 	/** of a tensor */
 	blocksEach?: number;
@@ -60,6 +62,7 @@ function schedule(
 		isDirect = true,
 		isIdle = true,
 		inputSums = true,
+		chooseReading = async () => {},
 		...options
 	}: PlanOptions & {
 		doneBlocks?: number;
@@ -67,6 +70,7 @@ function schedule(
 		isDirect?: boolean;
 		isIdle?: boolean;
 		inputSums?: boolean;
+		chooseReading?: FileSource["chooseReading"];
 	} = {},
 ) {
 	const { inputs = 1 } = options;
@@ -75,6 +79,8 @@ function schedule(
 		2 * inputs * BLOCK,
 	);
 	onTestFinished(() => engine.close());
+	const kernel = { ...engine.crew.kernel, dropPages };
+	Object.assign(engine.crew, { kernel });
 	vi.spyOn(engine.crew, "isIdle", "get").mockReturnValue(isIdle);
 	const plan = planOf(shards, options);
 	const sources = plan.inputs.map(({ shards: files }) =>
@@ -84,7 +90,7 @@ function schedule(
 					byteLength: fileBlocks * BLOCK,
 					isDirect,
 					checkedRanges: [{ begin: 0, end: fileBlocks * BLOCK }],
-					chooseReading: async () => {},
+					chooseReading,
 				}) as unknown as FileSource,
 		),
 	);
@@ -220,4 +226,12 @@ test("of one file, two reads for its checksum are under way at most", async () =
 	expect(await Promise.race([third, waits])).toBe("waits");
 	scheduled.made(first);
 	expect((await third).slice.reads[0]?.fileOffset).toBe(4 * BLOCK);
+});
+
+test("files are read as was chosen, and are told how to let pages go", async () => {
+	const chooseReading = vi.fn(async () => {});
+	schedule([[0]], { chooseReading });
+	await vi.waitFor(() =>
+		expect(chooseReading.mock.calls).toEqual([["auto", dropPages]]),
+	);
 });

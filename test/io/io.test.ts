@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { constants } from "node:fs";
+import { constants, fstatSync } from "node:fs";
 import {
 	mkdir,
 	mkdtemp,
@@ -7,6 +7,7 @@ import {
 	readdir,
 	readFile,
 	rm,
+	stat,
 	writeFile,
 } from "node:fs/promises";
 import { constants as osConstants, tmpdir } from "node:os";
@@ -125,6 +126,31 @@ describe("a file source", () => {
 				);
 			expect.assertions(2);
 			await opened.close();
+		},
+	);
+
+	test.skipIf(!DIRECT_HERE).each([
+		["on", true, [[0, 4 * 2 ** 20]]],
+		["on", false, []],
+		["off", true, []],
+	] as const)(
+		"of a file read past the page cache (%s), what was read twice through it (%s) is let go",
+		async (directIo, isOneOfTwo, expected) => {
+			const file = path.join(await scratchFolder(), "f");
+			await writeFile(file, BYTES);
+			const source = await openFileSource(file);
+			const dropped: number[][] = [];
+			const { ino } = await stat(file);
+			await source.chooseReading(directIo, (fd, ...stretch) => {
+				expect(fstatSync(fd).ino).toBe(ino);
+				dropped.push(stretch);
+			});
+			const into = alignedBytes(2 ** 22);
+			await source.read(0, into, isOneOfTwo);
+			expect(dropped).toEqual([]);
+			await source.read(0, into, isOneOfTwo);
+			expect(dropped).toEqual(expected);
+			await source.close();
 		},
 	);
 

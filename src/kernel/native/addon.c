@@ -1,12 +1,14 @@
 // The door between JavaScript and the arithmetic: everything that comes in is checked here.
+#define _POSIX_C_SOURCE 200112L // for posix_fadvise
 #include "crc32.h"
 #include "floats.h"
 #include "sha256.h"
 #include "sums.h"
+#include <fcntl.h>
 #include <node_api.h>
 
 // Raised whenever the functions or their arguments change; the loader refuses any other.
-#define INTERFACE_VERSION 4
+#define INTERFACE_VERSION 5
 
 #define ARGUMENTS 10
 
@@ -153,6 +155,24 @@ static napi_value tell_sha256(napi_env env, napi_callback_info info) {
 	return napi_get_boolean(env, takes_sha256, &result) == napi_ok ? result : NULL;
 }
 
+// dropPages(fd, fileOffset, byteLength): let the page cache be rid of the pages that lie in a stretch of a file
+static napi_value drop_pages(napi_env env, napi_callback_info info) {
+	size_t given = 3;
+	napi_value argument[3];
+	if (napi_get_cb_info(env, info, &given, argument, NULL, NULL) != napi_ok || given != 3)
+		return refuse(env, "three arguments are needed");
+	int fd;
+	int64_t offset, length;
+	if (!get_int(env, argument[0], 0, INT32_MAX, &fd)) return refuse(env, "no such file");
+	if (napi_get_value_int64(env, argument[1], &offset) != napi_ok || napi_get_value_int64(env, argument[2], &length) != napi_ok ||
+		offset < 0 || length <= 0)
+		return refuse(env, "no such stretch");
+#ifdef POSIX_FADV_DONTNEED
+	posix_fadvise(fd, offset, length, POSIX_FADV_DONTNEED); // advice: where it is not taken, nothing is lost
+#endif
+	return NULL;
+}
+
 static bool export_function(napi_env env, napi_value exports, const char *name, napi_callback function) {
 	napi_value value;
 	return napi_create_function(env, name, NAPI_AUTO_LENGTH, function, NULL, &value) == napi_ok &&
@@ -166,7 +186,8 @@ NAPI_MODULE_INIT() {
 		napi_set_named_property(env, exports, "interfaceVersion", version) != napi_ok ||
 		!export_function(env, exports, "add", add) || !export_function(env, exports, "levels", level_names) ||
 		!export_function(env, exports, "crc32", crc32) || !export_function(env, exports, "crc32Ways", crc32_way_names) ||
-		!export_function(env, exports, "sha256Crc32", sha256) || !export_function(env, exports, "hasSha256", tell_sha256))
+		!export_function(env, exports, "sha256Crc32", sha256) || !export_function(env, exports, "hasSha256", tell_sha256) ||
+		!export_function(env, exports, "dropPages", drop_pages))
 		return NULL;
 	return exports;
 }
