@@ -9,7 +9,10 @@ const TESTS = fileURLToPath(new URL("..", import.meta.url));
 const ROOT = path.dirname(TESTS);
 const VITEST = path.join(ROOT, "node_modules", "vitest", "vitest.mjs");
 
-/** How many tests of each file name a case, by its number; files relative to `test/`, in their order. */
+/**
+ * How many tests of each file name a case, by its number; files relative to `test/`, in their order. All sets of
+ * instructions of the native kernel count as one: machines have more or fewer.
+ */
 export type CaseTests = ReadonlyMap<number, ReadonlyMap<string, number>>;
 
 /** Ask vitest for the names of all tests that may name a case, without running any. */
@@ -41,16 +44,23 @@ async function filesWithCases(): Promise<string[]> {
 	return files;
 }
 
+const NATIVE_LEVEL = /\bnative (?:avx512|avx2|neon|scalar)\b/;
+
 function countCases(
 	tests: readonly { name: string; file: string }[],
 ): CaseTests {
 	const cases = new Map<number, Map<string, number>>();
-	for (const { name, file } of tests)
+	const counted = new Set<string>();
+	for (const { name, file } of tests) {
+		const anywhere = `${file} ${name.replace(NATIVE_LEVEL, "native")}`;
+		if (NATIVE_LEVEL.test(name) && counted.has(anywhere)) continue;
+		counted.add(anywhere);
 		for (const number of casesOf(name)) {
 			const files = cases.get(number) ?? new Map<string, number>();
 			const relative = path.relative(TESTS, file).split(path.sep).join("/");
 			cases.set(number, files.set(relative, (files.get(relative) ?? 0) + 1));
 		}
+	}
 	for (const [number, files] of cases)
 		cases.set(number, new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1))));
 	return cases;
