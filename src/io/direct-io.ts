@@ -93,8 +93,8 @@ export class OpenFile {
 			() => null, // the file system cannot
 		);
 		if (handle === null) return;
-		if (await isSameFile(handle, this.buffered)) this.direct = handle;
-		else await handle.close();
+		this.direct = handle; // from now on closed with the other, whatever fails
+		if (!(await isSameFile(handle, this.buffered))) await this.closeDirect();
 	}
 
 	/**

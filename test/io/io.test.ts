@@ -6,13 +6,14 @@ import {
 	open,
 	readdir,
 	readFile,
+	readlink,
 	rm,
 	stat,
 	writeFile,
 } from "node:fs/promises";
 import { constants as osConstants, tmpdir } from "node:os";
 import path from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
 	LocalIoError,
 	OutputConflictError,
@@ -126,6 +127,25 @@ describe("a file source", () => {
 				);
 			expect.assertions(2);
 			await opened.close();
+		},
+	);
+
+	test.skipIf(!DIRECT_HERE)(
+		"what is open past the page cache is closed, also where it cannot be looked at",
+		async () => {
+			const file = path.join(await scratchFolder(), "f");
+			await writeFile(file, BYTES);
+			const buffered = await open(file);
+			const opened = new OpenFile(buffered);
+			vi.spyOn(buffered, "stat").mockRejectedValueOnce(new Error("EIO"));
+			await expect(
+				opened.bypassCache(file, constants.O_RDONLY),
+			).rejects.toThrow("EIO");
+			await opened.close();
+			const links = (await readdir("/proc/self/fd")).map((fd) =>
+				readlink(path.join("/proc/self/fd", fd)).catch(() => ""),
+			);
+			expect(await Promise.all(links)).not.toContain(file);
 		},
 	);
 
