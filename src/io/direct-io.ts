@@ -93,8 +93,12 @@ export class OpenFile {
 			() => null, // the file system cannot
 		);
 		if (handle === null) return;
-		this.direct = handle; // from now on closed with the other, whatever fails
-		if (!(await isSameFile(handle, this.buffered))) await this.closeDirect();
+		try {
+			// Not before it is known: nothing must be read from another file meanwhile.
+			if (await isSameFile(handle, this.buffered)) this.direct = handle;
+		} finally {
+			if (this.direct !== handle) await handle.close();
+		}
 	}
 
 	/**
