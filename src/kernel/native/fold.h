@@ -30,15 +30,16 @@ static uint32_t bitwise(uint32_t crc, const uint8_t *data, size_t length) {
 #define BY_16 _mm_set_epi64x(0xccaa009e, 0x1751997d0)
 #define BY_64 _mm_set_epi64x(0x1c6e41596, 0x154442bd4)
 #define BY_128 _mm_set_epi64x(0x14a7fe880, 0x1e88ef372)
+#define BY_256 _mm_set_epi64x(0x1322d1430, 0x11542778a)
 
 FOR_CLMUL static inline __m128i move(__m128i sum, __m128i by, __m128i next) {
 	return _mm_xor_si128(_mm_xor_si128(_mm_clmulepi64_si128(sum, by, 0x00), _mm_clmulepi64_si128(sum, by, 0x11)), next);
 }
 
-// The CRC-32, not inverted, of all bytes of four sums that lie 16 bytes apart.
-FOR_CLMUL static inline uint32_t finish(const __m128i sum[4]) {
+// The CRC-32, not inverted, of all bytes of some sums that lie 16 bytes apart.
+FOR_CLMUL static inline uint32_t finish(const __m128i *sum, int count) {
 	__m128i all = sum[0];
-	for (int i = 1; i < 4; i++) all = move(all, BY_16, sum[i]);
+	for (int i = 1; i < count; i++) all = move(all, BY_16, sum[i]);
 	uint8_t left[16];
 	_mm_storeu_si128((__m128i *)left, all);
 	return bitwise(0, left, 16);

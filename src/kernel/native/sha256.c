@@ -68,7 +68,7 @@ FOR_SHA uint32_t sha256_crc32(uint32_t *words, const uint8_t *data, size_t block
 		now.cdgh = _mm_add_epi32(now.cdgh, last.cdgh);
 	}
 	store(words, now);
-	return ~finish(sum);
+	return ~finish(sum, 4);
 }
 
 bool has_sha256(void) {
