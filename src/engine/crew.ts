@@ -39,7 +39,7 @@ function compileWorker({ buildSync }: typeof import("esbuild")): string {
 
 /** Seconds of all threads, by what they did. */
 export interface CrewSeconds {
-	/** arithmetic, comparisons too */
+	/** arithmetic, comparisons, and the CRCs that are taken with them */
 	add: number;
 	hash: number;
 	/** threads that had nothing to do */

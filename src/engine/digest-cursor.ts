@@ -1,16 +1,7 @@
 import { DIRECT_ALIGNMENT } from "../io/direct-io.ts";
 import type { FileSource } from "../io/file-source.ts";
-import type { Digest, DigestPlace } from "./digest.ts";
 import { type ByteRange, countLeading } from "./read-order.ts";
 import type { Read, Slice } from "./slice.ts";
-
-/** A stretch of a read whose bytes are the next of their file's checksum. */
-export interface HashedStretch {
-	place: DigestPlace;
-	/** from the start of the read */
-	byteOffset: number;
-	byteLength: number;
-}
 
 export interface CursorOptions {
 	/** which file of the plan's inputs */
@@ -21,7 +12,6 @@ export interface CursorOptions {
 	range: ByteRange;
 	/** reads of the plan that are hashed as they pass, in the order of the file */
 	ahead: readonly ByteRange[];
-	digest: Digest;
 }
 
 /**
@@ -35,19 +25,17 @@ export class DigestCursor {
 	private readonly file: { input: number; shard: number };
 	private readonly end: number;
 	private readonly ahead: readonly ByteRange[];
-	private readonly digest: Digest;
-	/** up to this offset of the file bytes have taken their place in the digest */
+	/** up to this offset of the file bytes have taken their place in the checksum */
 	private hashed: number;
 	/** a slice waits until it has come so far */
 	private awaited = 0;
 
 	constructor(options: CursorOptions) {
-		const { input, shard, source, range, ahead, digest } = options;
+		const { input, shard, source, range, ahead } = options;
 		this.source = source;
 		this.file = { input, shard };
 		this.end = range.end;
 		this.ahead = ahead;
-		this.digest = digest;
 		this.hashed = range.begin;
 	}
 
@@ -70,17 +58,13 @@ export class DigestCursor {
 		return true;
 	}
 
-	/** Take the place of what a read brings in order; in the order in which slices are issued. */
-	takePlace({ fileOffset, byteLength }: Read): HashedStretch | null {
-		const { hashed } = this;
+	/** Take the place of what a read brings in order; in the order in which slices are issued. @returns its bytes */
+	takePlace({ fileOffset, byteLength }: Read): ByteRange | null {
+		const { hashed: begin } = this;
 		const end = Math.min(fileOffset + byteLength, this.end);
-		if (fileOffset > hashed || end <= hashed) return null;
+		if (fileOffset > begin || end <= begin) return null;
 		this.hashed = end;
-		return {
-			place: this.digest.takePlace(),
-			byteOffset: hashed - fileOffset,
-			byteLength: end - hashed,
-		};
+		return { begin, end };
 	}
 
 	/**
@@ -115,11 +99,6 @@ export class DigestCursor {
 	made(): boolean {
 		this.pending--;
 		return this.isDone && this.pending === 0;
-	}
-
-	/** After the last slice. @returns SHA-256 in hex, or nothing where only CRCs were checked */
-	finish(): Promise<string> {
-		return this.digest.finish();
 	}
 
 	/** Of what is hashed as it passes, the first that ends behind an offset. */

@@ -6,8 +6,8 @@ import type { CrcStretch, StepResult } from "./step.ts";
 
 /** What is taken of a file's bytes. */
 export interface DigestOptions {
-	/** default SHA-256; null where only CRCs are checked */
-	algorithm?: ChecksumAlgorithm | null;
+	/** default SHA-256 */
+	algorithm?: ChecksumAlgorithm;
 	/** stretches of the file, in their order, whose CRC-32 is checked; default none */
 	checkedRanges?: readonly CheckedRange[];
 	/** offset of the file where the first bytes lie; default 0 */
@@ -97,7 +97,7 @@ export class Digest {
 		return (await peeked).checksum;
 	}
 
-	/** After the last place was taken. @returns hex, or nothing where only CRCs were checked */
+	/** After the last place was taken. @returns hex */
 	async finish(): Promise<string> {
 		await this.last;
 		const { file, crew } = this;

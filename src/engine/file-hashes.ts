@@ -8,8 +8,7 @@ import type { HashStep, StepResult } from "./step.ts";
 export interface HashedFile {
 	/** unlike that of any other */
 	number: number;
-	/** null where only CRCs are checked */
-	algorithm: ChecksumAlgorithm | null;
+	algorithm: ChecksumAlgorithm;
 	/** how far its checksums have come: any thread goes on with a CRC, and with a SHA-256 that is not Node's */
 	progress: SharedArrayBuffer;
 	/** whether its checksum is one of Node's, which only the thread that has begun it can go on with */
@@ -23,13 +22,12 @@ let files = 0;
 
 /** A file of which nothing is hashed yet. @param kernel  one as the threads have it */
 export function newHashedFile(
-	algorithm: ChecksumAlgorithm | null,
+	algorithm: ChecksumAlgorithm,
 	{ sha256Crc32 }: Kernel,
 ): HashedFile {
 	const progress = new SharedArrayBuffer(CRC_OFFSET + 4);
 	const isOurs = algorithm === "sha256" && sha256Crc32 !== null;
-	const stays = algorithm !== null && !isOurs;
-	return { number: files++, algorithm, progress, stays };
+	return { number: files++, algorithm, progress, stays: !isOurs };
 }
 
 interface Checksum {
@@ -75,7 +73,7 @@ export class FileHashes {
 		return corrupt;
 	}
 
-	/** The checksum so far, in hex; nothing where none is taken. */
+	/** The checksum so far, in hex. */
 	peek(file: HashedFile): string {
 		return this.of(file).digest();
 	}
@@ -96,7 +94,6 @@ export class FileHashes {
 
 	private open({ algorithm, stays, progress }: HashedFile): Checksum {
 		const { kernel } = this;
-		if (algorithm === null) return new InTurn(null, kernel);
 		if (stays) return new InTurn(createHash(algorithm), kernel);
 		return new Sha256(kernel, kernel.sha256Crc32 as Sha256Crc32, progress);
 	}
@@ -105,31 +102,31 @@ export class FileHashes {
 /** Both checksums are taken of so many bytes in turn: the second finds them in the processor's cache. */
 const CACHED_BYTES = 2 ** 18;
 
-/** A checksum of Node's, or none, and a CRC-32 after it. */
+/** A checksum of Node's, and a CRC-32 after it. */
 class InTurn implements Checksum {
-	private readonly hash: Hash | null;
+	private readonly hash: Hash;
 	private readonly kernel: Kernel;
 
-	constructor(hash: Hash | null, kernel: Kernel) {
+	constructor(hash: Hash, kernel: Kernel) {
 		this.hash = hash;
 		this.kernel = kernel;
 	}
 
 	update(bytes: Uint8Array, before?: number): number {
 		if (before === undefined) {
-			this.hash?.update(bytes);
+			this.hash.update(bytes);
 			return 0;
 		}
 		let crc = before;
 		for (let at = 0; at < bytes.length; at += CACHED_BYTES) {
 			const piece = bytes.subarray(at, at + CACHED_BYTES);
-			this.hash?.update(piece);
+			this.hash.update(piece);
 			crc = this.kernel.crc32(piece, crc);
 		}
 		return crc;
 	}
 
 	digest(): string {
-		return this.hash?.copy().digest("hex") ?? "";
+		return this.hash.copy().digest("hex");
 	}
 }

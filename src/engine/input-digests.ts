@@ -1,25 +1,51 @@
 import { INPUT, type MergePlan, type Segment } from "../delta/plan.ts";
 import type { FileSource } from "../io/file-source.ts";
-import { DigestCursor, type HashedStretch } from "./digest-cursor.ts";
+import type { Digest, DigestPlace } from "./digest.ts";
+import { DigestCursor } from "./digest-cursor.ts";
 import type { Engine } from "./engine.ts";
+import { RangeCheck } from "./range-check.ts";
 import { heaviestAhead, readsByFile } from "./read-order.ts";
 import type { Read, Slice } from "./slice.ts";
 
+/** Bytes of a read, counted from its start. */
+interface ReadStretch {
+	byteOffset: number;
+	byteLength: number;
+}
+
+/** The next bytes of a SHA-256. */
+interface HashedStretch extends ReadStretch {
+	place: DigestPlace;
+}
+
+/** Bytes of which only the CRC-32 is wanted. */
+interface CheckedStretch extends ReadStretch {
+	/** @throws {FormatError} where it shows that they are damaged */
+	take(crc32: number): void;
+}
+
 /** What a read has to do with the checksums. */
 export interface HashedRead {
-	stretches: readonly HashedStretch[];
+	hashed: readonly HashedStretch[];
+	checked: readonly CheckedStretch[];
 	/** whether its bytes are read once for what is made of them, and once for the checksum */
 	isOneOfTwo: boolean;
 }
 
+/** How far a file has come, or one of its records, and what its bytes are taken into. */
+type Followed = { cursor: DigestCursor } & (
+	| { digest: Digest }
+	| { check: RangeCheck }
+);
+
 /**
  * The checksums of all input files, out of the very bytes that are read for the sums as far as those go ahead in
  * the file; what lies between is read once more. A SHA-256 is of a whole file, in its order; where only CRCs are
- * checked each record has an order of its own, and tensors may come in any.
+ * checked each record is followed by itself, and tensors may come in any order.
  */
 export class InputDigests {
 	/** by input and shard; none for a file that passes, which is hashed where it comes from */
-	private readonly byFile: DigestCursor[][][];
+	private readonly byFile: Followed[][][];
 	/** whether their SHA-256 is taken; otherwise only the CRCs that files tell are checked */
 	readonly inputSums: boolean;
 
@@ -42,13 +68,10 @@ export class InputDigests {
 				if (passing !== undefined) return [];
 				const file = { input, shard, source };
 				if (!inputSums)
-					return checkedRanges.map((range) => {
-						const checked = { checkedRanges: [range], begin: range.begin };
-						const digest = engine.openDigest({ algorithm: null, ...checked });
-						return new DigestCursor({
-							...{ ...file, range, ahead: [range], digest },
-						});
-					});
+					return checkedRanges.map((range) => ({
+						cursor: new DigestCursor({ ...file, range, ahead: [range] }),
+						check: new RangeCheck(range),
+					}));
 				const digest = engine.openDigest({ checkedRanges });
 				// What is gathered from several places stands behind the end.
 				const inFile = reads[input]?.[shard]?.filter(
@@ -56,21 +79,23 @@ export class InputDigests {
 				);
 				const ahead = heaviestAhead(inFile ?? []);
 				const range = { begin: 0, end: byteLength };
-				return [new DigestCursor({ ...file, range, ahead, digest })];
+				const cursor = new DigestCursor({ ...file, range, ahead });
+				return [{ cursor, digest }];
 			}),
 		);
 	}
 
 	/** Of all files, those that have not come to their end. */
 	get unfinished(): DigestCursor[] {
-		return this.byFile.flat(2).filter(({ isDone }) => !isDone);
+		const cursors = this.byFile.flat(2).map(({ cursor }) => cursor);
+		return cursors.filter(({ isDone }) => !isDone);
 	}
 
 	/** Whether a slice must wait until what lies before its reads is hashed. */
 	await(slice: Slice): boolean {
 		let awaits = false;
 		for (const read of slice.reads)
-			for (const cursor of this.cursorsOf(read))
+			for (const { cursor } of this.followedOf(read))
 				if (cursor.awaits(read)) awaits = true; // each must know what is awaited of it
 		return awaits;
 	}
@@ -78,15 +103,26 @@ export class InputDigests {
 	/** Take the places of what a slice reads in order; slices in the order they are issued. @returns of each read */
 	takePlaces({ reads, write }: Slice): HashedRead[] {
 		return reads.map((read) => {
-			const cursors = this.cursorsOf(read);
-			const stretches: HashedStretch[] = [];
-			for (const cursor of cursors) {
-				const stretch = cursor.takePlace(read);
-				if (stretch !== null) stretches.push(stretch);
+			const followed = this.followedOf(read);
+			const hashed: HashedStretch[] = [];
+			const checked: CheckedStretch[] = [];
+			for (const each of followed) {
+				const range = each.cursor.takePlace(read);
+				if (range === null) continue;
+				const { begin, end } = range;
+				const byteOffset = begin - read.fileOffset;
+				const stretch = { byteOffset, byteLength: end - begin };
+				if ("digest" in each)
+					hashed.push({ ...stretch, place: each.digest.takePlace() });
+				else {
+					const take = (crc32: number) => each.check.take(range, crc32);
+					checked.push({ ...stretch, take });
+				}
 			}
-			const isHashedOnTheWay = write !== null && stretches.length > 0;
-			const isHashed = this.inputSums && cursors.length > 0;
-			return { stretches, isOneOfTwo: isHashed && !isHashedOnTheWay };
+			const isHashedOnTheWay = write !== null && hashed.length > 0;
+			const isHashed = this.inputSums && followed.length > 0;
+			const isOneOfTwo = isHashed && !isHashedOnTheWay;
+			return { hashed, checked, isOneOfTwo };
 		});
 	}
 
@@ -100,18 +136,20 @@ export class InputDigests {
 		return Promise.all(
 			this.byFile.map((shards) =>
 				Promise.all(
-					shards.map(async ([whole]) => (await whole?.finish()) ?? null),
+					shards.map(async ([whole]) =>
+						whole && "digest" in whole ? whole.digest.finish() : null,
+					),
 				),
 			),
 		);
 	}
 
 	/** Of the file that is read; none for a fill. */
-	private cursorsOf({ input, shard }: Read): readonly DigestCursor[] {
+	private followedOf({ input, shard }: Read): readonly Followed[] {
 		if (input === INPUT.fill) return [];
-		const cursors = this.byFile[input]?.[shard];
-		if (cursors === undefined)
+		const followed = this.byFile[input]?.[shard];
+		if (followed === undefined)
 			throw new RangeError(`no shard ${shard} of input ${input}`);
-		return cursors;
+		return followed;
 	}
 }

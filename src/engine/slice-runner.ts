@@ -7,6 +7,7 @@ import type { Lane, LaneSlice } from "./lane.ts";
 import type { Scheduled } from "./schedule.ts";
 import type { Slice } from "./slice.ts";
 import type { Slot } from "./slots.ts";
+import type { Counts } from "./tally.ts";
 
 /** A slice that has been issued, with its places in the checksums. */
 export interface Issued extends Pick<Scheduled, "slice" | "from"> {
@@ -43,12 +44,13 @@ export class SliceRunner {
 			await this.read(slice, hashedReads, slot);
 			const inputs = this.hashReads(slice, hashedReads, slot);
 			inputs.catch(() => {}); // told where it is awaited
-			if (output !== null) await this.make(output, slot);
+			const counts = await this.compute(slice, hashedReads, slot);
+			if (output !== null) await this.write(output, counts, slot);
 			await inputs;
 		} finally {
 			output?.issued.outPlace?.skip();
-			for (const { stretches } of hashedReads)
-				for (const { place } of stretches) place.skip();
+			for (const { hashed } of hashedReads)
+				for (const { place } of hashed) place.skip();
 		}
 	}
 
@@ -81,18 +83,19 @@ export class SliceRunner {
 		const { byteOffset: slotBegin } = slot;
 		await Promise.all(
 			reads.flatMap(({ slotOffset }, i) =>
-				hashedReads[i]?.stretches.map(({ place, byteOffset, byteLength }) =>
+				hashedReads[i]?.hashed.map(({ place, byteOffset, byteLength }) =>
 					place.hash(slotBegin + slotOffset + byteOffset, byteLength),
 				),
 			),
 		);
 	}
 
-	private async make(
+	private async write(
 		{ lane, issued }: NonNullable<Issued["output"]>,
+		counts: Counts | null,
 		slot: Slot,
 	): Promise<void> {
-		await this.compute(lane, issued, slot);
+		if (counts !== null) lane.count(issued, counts);
 		const { byteLength } = issued.slice.write;
 		await Promise.all([
 			issued.outPlace?.hash(slot.byteOffset, byteLength),
@@ -100,19 +103,31 @@ export class SliceRunner {
 		]);
 	}
 
+	/** Make the output, and check what has no place in a checksum. @returns null where there was nothing to do */
 	private async compute(
-		lane: Lane,
-		issued: LaneSlice,
+		{ reads, literals, parts }: Slice,
+		hashedReads: readonly HashedRead[],
 		slot: Slot,
-	): Promise<void> {
-		const { literals, parts } = issued.slice;
+	): Promise<Counts | null> {
 		for (const { slotOffset, bytes } of literals)
 			slot.view(slotOffset, bytes.length).set(bytes);
-		if (parts.length === 0) return;
+		const checks = reads.flatMap(({ slotOffset: readOffset }, i) =>
+			(hashedReads[i]?.checked ?? []).map(
+				({ byteOffset, byteLength, take }) => ({
+					place: { slotOffset: readOffset + byteOffset, byteLength },
+					take,
+				}),
+			),
+		);
+		if (parts.length === 0 && checks.length === 0) return null;
 		const { byteOffset: slotOffset } = slot;
 		const sum = this.plan.sum !== null;
-		const step = { kind: "add", slotOffset, parts, sum } as const;
-		lane.count(issued, await this.engine.crew.perform(step));
+		const checked = checks.map(({ place }) => place);
+		const step = { kind: "add", slotOffset, parts, sum, checked } as const;
+		const result = await this.engine.crew.perform(step);
+		for (const [i, { take }] of checks.entries())
+			take(result.crc32s[i] as number);
+		return result;
 	}
 
 	async timed<T>(stage: "read" | "write", work: () => Promise<T>): Promise<T> {

@@ -25,6 +25,8 @@ export type Step =
 			parts: readonly Part[];
 			/** whether the elements of the results are to be added up */
 			sum: boolean;
+			/** bytes whose CRC-32 is wanted, each as if it stood alone */
+			checked: readonly Place[];
 	  }
 	| {
 			kind: "compare";
@@ -62,7 +64,9 @@ export interface CrcStretch {
 export interface StepResult extends Counts {
 	/** of "compare" */
 	differences: Differences;
-	/** of "peek" and "finish": in hex, or nothing without an algorithm */
+	/** of "add": of each of `checked` */
+	crc32s: number[];
+	/** of "peek" and "finish": in hex */
 	checksum: string;
 	/** of "hash": ranges whose bytes have another CRC-32 than they must */
 	corrupt: { where: string; expected: number; found: number }[];
@@ -89,6 +93,7 @@ export class StepRunner {
 			nonFinite: [],
 			unrestored: [],
 			sums: [],
+			crc32s: [],
 			differences: { elements: 0, maxUlp: 0 },
 			checksum: "",
 			corrupt: [],
@@ -116,11 +121,12 @@ export class StepRunner {
 	}
 
 	private make(
-		{ slotOffset, parts, sum }: Extract<Step, { kind: "add" }>,
+		{ slotOffset, parts, sum, checked }: Extract<Step, { kind: "add" }>,
 		result: StepResult,
 	): void {
 		const at = ({ slotOffset: within, byteLength }: Place) =>
 			this.view(slotOffset + within, byteLength);
+		result.crc32s = checked.map((place) => this.kernel.crc32(at(place), 0));
 		for (const part of parts) {
 			const [first, second] = part.operands.map(at);
 			const out = at(part.out);

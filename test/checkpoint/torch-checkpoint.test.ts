@@ -447,17 +447,22 @@ describe("a merge of torch checkpoints", { timeout: 30_000 }, () => {
 		}
 		expect(report.manifest.inputs).toHaveLength(3);
 	});
-	test("reads views that stand alone, and hashes the file they stand behind", async () => {
-		const [one, two, four, eight] = [0x3c00, 0x4000, 0x4400, 0x4800];
-		const halves = (...values: number[]) =>
-			Buffer.from(Uint16Array.from(values).buffer);
-		const turned = tensor(storage("0", 6), [3, 2], [1, 3]);
-		const bytes = zipFile(
+	const [one, two, four, eight] = [0x3c00, 0x4000, 0x4400, 0x4800];
+	const halves = (...values: number[]) =>
+		Buffer.from(Uint16Array.from(values).buffer);
+	const stored = halves(one, two, four, two, four, one);
+	/** A tensor that is gathered, so that its storage is not read as it lies in the file. */
+	const turnedFile = () =>
+		zipFile(
 			soundArchive({
-				"data.pkl": pickle(dict({ turned })),
-				"data/0": halves(one, two, four, two, four, one),
+				"data.pkl": pickle(
+					dict({ turned: tensor(storage("0", 6), [3, 2], [1, 3]) }),
+				),
+				"data/0": stored,
 			}),
 		);
+	test("reads views that stand alone, and hashes the file they stand behind", async () => {
+		const bytes = turnedFile();
 		const folder = await folderWith({ "pytorch_model.bin": bytes });
 		const { out, report } = await mergeTo(folder, folder);
 		const merged = await readFile(path.join(out, "model.safetensors"));
@@ -468,6 +473,17 @@ describe("a merge of torch checkpoints", { timeout: 30_000 }, () => {
 			createHash("sha256").update(bytes).digest("hex"),
 		);
 	});
+	test.each([{}, { inputSums: false }])(
+		"ends where a storage is damaged that is not read as it lies there: %j",
+		async (more) => {
+			const bytes = turnedFile();
+			bytes.writeUInt16LE(two, bytes.indexOf(stored));
+			const folder = await folderWith({ "pytorch_model.bin": bytes });
+			await expect(mergeTo(folder, folder, more)).rejects.toThrow(
+				/record ".*data\/0".*CRC-32 differs/,
+			);
+		},
+	);
 	test.each([{}, { threads: 2 }, { inputSums: false }])(
 		"ends where a storage is damaged: %j",
 		async (more) => {

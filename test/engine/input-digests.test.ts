@@ -53,11 +53,10 @@ async function hash(order: number[], inputSums: boolean, damaged = false) {
 		const hashed = digests.takePlaces(slice);
 		for (const [i, { wanted, fileOffset }] of slice.reads.entries()) {
 			if (hashed[i]?.isOneOfTwo) cached.push(wanted);
-			for (const each of hashed[i]?.stretches ?? [])
-				await each.place.hash(
-					slot.byteOffset + fileOffset + each.byteOffset,
-					each.byteLength,
-				);
+			for (const { place, byteOffset, byteLength } of hashed[i]?.hashed ?? [])
+				await place.hash(slot.byteOffset + fileOffset + byteOffset, byteLength);
+			for (const { take, byteOffset, byteLength } of hashed[i]?.checked ?? [])
+				take(crc32(slot.view(fileOffset + byteOffset, byteLength)));
 		}
 	};
 	const again: ByteRange[] = [];
