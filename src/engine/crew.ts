@@ -52,8 +52,6 @@ export interface Crew {
 	readonly seconds: CrewSeconds;
 	/** of the kind that each of them has: it tells how files are hashed */
 	readonly kernel: Kernel;
-	/** whether a thread has nothing to do */
-	readonly isIdle: boolean;
 	/** Do a step; those of one file are done in the order they are given. */
 	perform(step: Step): Promise<StepResult>;
 	close(): Promise<void>;
@@ -83,7 +81,6 @@ function countSeconds(
 
 class SoleCrew implements Crew {
 	readonly threads = 0;
-	readonly isIdle = false;
 	readonly seconds = { add: 0, hash: 0, wait: 0 };
 	readonly kernel: Kernel;
 	private readonly runner: StepRunner;
@@ -143,10 +140,6 @@ class ThreadCrew implements Crew {
 
 	get threads(): number {
 		return this.members.length;
-	}
-
-	get isIdle(): boolean {
-		return this.members.some(({ sent }) => sent.length === 0);
 	}
 
 	perform(step: Step): Promise<StepResult> {

@@ -47,7 +47,7 @@ export class InputDigests {
 	/** by input and shard; none for a file that passes, which is hashed where it comes from */
 	private readonly byFile: Followed[][][];
 	/** whether their SHA-256 is taken; otherwise only the CRCs that files tell are checked */
-	readonly inputSums: boolean;
+	private readonly inputSums: boolean;
 
 	/**
 	 * @param sources    the files of each input

@@ -27,10 +27,6 @@ export interface ScheduleOptions {
 
 /** Of one file, one that is hashed and one that is read: more would keep slots from what is written. */
 const CURSOR_SLICES = 2;
-/** So many files at once are read for their checksums although the plan will bring the same bytes. */
-const LEADING_FILES = 2;
-/** Of each at a time: short, as what brings them may come meanwhile. */
-const LEADING_BYTES = 2 ** 22;
 
 /** A slice, and what it is of. */
 export type Scheduled =
@@ -118,31 +114,8 @@ export class Schedule {
 			issued++;
 			yield { slice, from: cursor };
 		}
-		const leading = issued === 0 ? this.lead() : null;
-		if (leading !== null) {
-			issued++;
-			yield leading;
-		}
 		this.cursors = this.cursors.filter(({ isDone }) => !isDone);
 		if (issued === 0) await this.arrivals.one();
-	}
-
-	/**
-	 * What an idle thread can hash ahead of the plan: it is read twice then, but threads will not have it to do when they
-	 * are short of time. Not of a file that comes from the disk, for which the threads wait.
-	 */
-	private lead(): Scheduled | null {
-		const { cursors, engine, digests } = this;
-		if (!engine.crew.isIdle || !digests.inputSums) return null;
-		const read = cursors.filter(({ pending }) => pending > 0);
-		if (read.length >= LEADING_FILES) return null;
-		const most = Math.min(LEADING_BYTES, engine.slots.slotBytes);
-		for (const cursor of cursors) {
-			if (cursor.pending > 0 || cursor.source.isDirect) continue;
-			const slice = cursor.next(most, true);
-			if (slice !== null) return { slice, from: cursor };
-		}
-		return null;
 	}
 
 	/**

@@ -3,7 +3,6 @@ import { crc32 } from "node:zlib";
 import { expect, test } from "vitest";
 import { type Crew, openCrew } from "../../src/engine/crew.ts";
 import { Digest } from "../../src/engine/digest.ts";
-import { newHashedFile } from "../../src/engine/file-hashes.ts";
 import { Slots } from "../../src/engine/slots.ts";
 import { KERNEL_NAMES, type KernelName } from "../../src/kernel/kernel.ts";
 import { whyNot } from "../../src/kernel/select.ts";
@@ -219,20 +218,6 @@ test("closing ends what is under way", async () => {
 	await crew.close();
 	expect((await settled).at(-1)?.status).toBe("rejected");
 });
-
-test("a crew is idle while a thread has nothing to do", () =>
-	withCrew(2, async (crew) => {
-		const peek = () =>
-			crew.perform({
-				...{ kind: "peek", file: newHashedFile("sha256", crew.kernel) },
-			});
-		const one = peek();
-		expect(crew.isIdle).toBe(true);
-		const other = peek();
-		expect(crew.isIdle).toBe(false);
-		await Promise.all([one, other]);
-		expect(crew.isIdle).toBe(true);
-	}));
 
 test("slots are handed on in the order they are asked for", async () => {
 	const slots = new Slots(1, 1);

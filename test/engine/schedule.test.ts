@@ -58,18 +58,10 @@ function schedule(
 	shards: readonly (readonly number[])[],
 	{
 		doneBlocks = 0,
-		fileBlocks = BLOCKS,
-		isDirect = true,
-		isIdle = true,
-		inputSums = true,
 		chooseReading = async () => {},
 		...options
 	}: PlanOptions & {
 		doneBlocks?: number;
-		fileBlocks?: number;
-		isDirect?: boolean;
-		isIdle?: boolean;
-		inputSums?: boolean;
 		chooseReading?: FileSource["chooseReading"];
 	} = {},
 ) {
@@ -81,15 +73,12 @@ function schedule(
 	onTestFinished(() => engine.close());
 	const kernel = { ...engine.crew.kernel, dropPages };
 	Object.assign(engine.crew, { kernel });
-	vi.spyOn(engine.crew, "isIdle", "get").mockReturnValue(isIdle);
 	const plan = planOf(shards, options);
 	const sources = plan.inputs.map(({ shards: files }) =>
 		files.map(
 			() =>
 				({
-					byteLength: fileBlocks * BLOCK,
-					isDirect,
-					checkedRanges: [{ begin: 0, end: fileBlocks * BLOCK }],
+					byteLength: BLOCKS * BLOCK,
 					chooseReading,
 				}) as unknown as FileSource,
 		),
@@ -97,7 +86,7 @@ function schedule(
 	const begun = new Map([[0, { fileOffset: doneBlocks * BLOCK }]]) as never;
 	const tracks = tracksByShard(unmade(plan, { ...NOTHING_REUSED, begun }));
 	const digests = new InputDigests(
-		...([engine, plan, sources, inputSums, tracks] as const),
+		...([engine, plan, sources, true, tracks] as const),
 	);
 	const scheduled = new Schedule(plan, tracks, sources, engine, {
 		...{ digests, sharesFiles: false },
@@ -191,19 +180,6 @@ test("a track that is alone has all slots", async () => {
 	expect(await issueUntilFull([IN_ORDER], { inputs: 2 })).toEqual([
 		...["a0", "a1", "a2", "a3", "a4", "a5"],
 	]);
-});
-
-test.each([
-	["an idle thread hashes ahead of the plan", {}, ["a4-7?", "a4-7?"]],
-	["but not of a file that comes from the disk", { isDirect: true }, []],
-	["a thread that has something to do does not", { isIdle: false }, []],
-	["nor where only CRCs are checked", { inputSums: false }, []],
-])("%s", async (_, choices, ahead) => {
-	const blocks = Array.from({ length: 10 }, (_, block) => block);
-	const issued = await issueUntilFull([blocks, blocks], {
-		...{ inputs: 2, fileBlocks: 10, isDirect: false, ...choices },
-	});
-	expect(issued.slice(6)).toEqual(ahead);
 });
 
 test("what an earlier run has read of a tensor is read for its checksum", async () => {
