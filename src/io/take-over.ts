@@ -5,6 +5,7 @@ import type { FileSystem } from "./file-system.ts";
 import { removeIfThere, syncFolder } from "./folders.ts";
 import { OutputFile } from "./output-file.ts";
 import { mayRun, type Owner, parseOwner } from "./owner.ts";
+import { systemErrorCode } from "./system-error.ts";
 
 /** Where an output is made, and by whom. */
 export interface Place {
@@ -35,7 +36,9 @@ export async function refuseUnlessAbandoned(
 	const stranger = entries.find(({ name }) => !OURS.test(name));
 	if (stranger) throw strange(path.join(root, stranger.name));
 	if (!entries.some(({ name }) => name === OWNER_FILE_NAME)) return;
-	const owner = await readOwner(files, path.join(root, OWNER_FILE_NAME));
+	const owner = parseOwner(
+		await readNote(files, path.join(root, OWNER_FILE_NAME)),
+	);
 	if (owner !== null && (await mayRun(owner, self)))
 		throw inUse(root, null, owner);
 }
@@ -50,14 +53,22 @@ export async function takeOwnership(
 	if (entries.some(({ name }) => name === OWNER_FILE_NAME))
 		await removeIfThere(files, file);
 	// Not synced: after a loss of power nobody owns it.
-	const handle = await files.create(file);
+	const made = await OutputFile.create(files, file).catch((error) => {
+		throw systemErrorCode(error.cause) === "EEXIST"
+			? inUse(root, error)
+			: error;
+	});
+	const note = JSON.stringify(self);
 	try {
-		await handle.write(0, Buffer.from(JSON.stringify(self)));
-		await handle.close();
+		await made.write(0, Buffer.from(note));
+		await made.close();
 	} catch (error) {
+		await made.abandon();
 		await files.removeFile(file).catch(() => {});
 		throw error;
 	}
+	// Whoever came before it was written took it for one that nobody stands behind.
+	if ((await readNote(files, file)) !== note) throw inUse(root, null);
 }
 
 /** Make the files that are there ours. @returns whether there were any */
@@ -103,16 +114,13 @@ export function inUse(
 	});
 }
 
-async function readOwner(
-	files: FileSystem,
-	file: string,
-): Promise<Owner | null> {
+async function readNote(files: FileSystem, file: string): Promise<string> {
 	const opened = await OutputFile.open(files, file);
 	try {
 		const byteLength = await opened.byteLength();
 		const bytes = Buffer.alloc(Math.min(byteLength, MAX_OWNER_BYTES));
 		await opened.read(0, bytes);
-		return parseOwner(bytes.toString("utf8"));
+		return bytes.toString("utf8");
 	} finally {
 		await opened.abandon();
 	}

@@ -26,7 +26,7 @@ import {
 	OpenFile,
 } from "../../src/io/direct-io.ts";
 import { openFileSource } from "../../src/io/file-source.ts";
-import { LOCAL_FILES } from "../../src/io/file-system.ts";
+import { type FileSystem, LOCAL_FILES } from "../../src/io/file-system.ts";
 import { OutputFile } from "../../src/io/output-file.ts";
 import { thisProcess } from "../../src/io/owner.ts";
 import { Staging } from "../../src/io/staging.ts";
@@ -260,6 +260,25 @@ describe("staging", () => {
 		await staging.discard();
 		expect(await readdir(path.dirname(out))).toEqual(["out"]);
 		expect(Buffer.compare(await readFile(path.join(out, "f")), BYTES)).toBe(0);
+	});
+
+	test("case 163: whoever takes a note that is not written yet has the folder alone", async () => {
+		const at = await place();
+		const other = { ...at.self, pid: process.ppid };
+		const note = JSON.stringify(other);
+		const taking: FileSystem = {
+			...LOCAL_FILES,
+			create: async (file) => {
+				const made = await LOCAL_FILES.create(file);
+				await rm(file);
+				await writeFile(file, note);
+				return made;
+			},
+		};
+		const opening = Staging.open({ ...at, files: taking });
+		await expect(opening).rejects.toThrow("in use by another process");
+		const root = `${at.out}.merge-delta`;
+		expect(await readFile(path.join(root, "owner.json"), "utf8")).toBe(note);
 	});
 
 	test("a file is never written twice", async () => {
