@@ -10,7 +10,7 @@ import { OutputConflictError } from "../../../src/errors.ts";
 import { CHECKSUM_FILE_NAME } from "../../../src/format/checksum-file.ts";
 import type { FileSource } from "../../../src/io/file-source.ts";
 import { diskBefore } from "./crash-test.ts";
-import { describeDisk, type Nodes } from "./disk.ts";
+import { Content, describeDisk, type Nodes } from "./disk.ts";
 import { type Operation, SimFs, type SimOptions } from "./sim-fs.ts";
 import { OUT, openTinyMerge, type TinyMerge } from "./tiny-merge.ts";
 
@@ -171,6 +171,31 @@ describe("refused, and left as it is, is", () => {
 		const owner = { host: "elsewhere", bootId: "", pid: 7, startTime: "" };
 		await put(sim, path.join(ROOT, "owner.json"), JSON.stringify(owner));
 		await expectRefusal(sim.nodes, "in use by process 7 on elsewhere");
+	});
+
+	test("case 163: what another makes its own in the same moment", async () => {
+		const owner = path.join(ROOT, "owner.json");
+		const other = new Content(Buffer.from("another's"));
+		const ways: SimOptions[] = [
+			{
+				// before the note is made
+				fail: ({ what, file }) =>
+					what === "create" && file === owner ? "EEXIST" : null,
+			},
+			{
+				// before it is written
+				watch: ({ what, file }, sim) => {
+					if (what === "open" && file === owner)
+						sim.nodes.set(sim.find(owner) as number, other);
+				},
+			},
+		];
+		for (const way of ways) {
+			const sim = new SimFs(await leaveUnpublished(), way);
+			const left = describeOthers(sim.nodes);
+			await expect(merge.run(sim, 2)).rejects.toThrow("in use by another");
+			expect(describeOthers(sim.nodes)).toBe(left);
+		}
 	});
 
 	test("an output that is there, whether or not a merge to it was begun", async () => {
