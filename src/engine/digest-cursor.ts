@@ -71,7 +71,7 @@ export class DigestCursor {
 	 * A slice for bytes that the plan will not bring in order; it is to be issued before the next is asked for.
 	 *
 	 * @param mostBytes  room for what it reads
-	 * @param goesOn  also for bytes that the plan is still to bring: then they are read once more
+	 * @param goesOn  whether the plan brings no more, so that all that is left is to be read
 	 * @returns null where the next bytes come as the plan reads them
 	 */
 	next(mostBytes: number, goesOn: boolean): Slice | null {

@@ -89,7 +89,8 @@ export class Staging {
 				await files
 					.removeFile(path.join(root, OWNER_FILE_NAME))
 					.catch(() => {});
-			if (systemErrorCode(error) === "EEXIST") throw inUse(root, error);
+			const { cause = error } = error as Error;
+			if (systemErrorCode(cause) === "EEXIST") throw inUse(root, cause);
 			throw toLocalIoError(error, root, "taking");
 		}
 	}

@@ -53,11 +53,7 @@ export async function takeOwnership(
 	if (entries.some(({ name }) => name === OWNER_FILE_NAME))
 		await removeIfThere(files, file);
 	// Not synced: after a loss of power nobody owns it.
-	const made = await OutputFile.create(files, file).catch((error) => {
-		throw systemErrorCode(error.cause) === "EEXIST"
-			? inUse(root, error)
-			: error;
-	});
+	const made = await OutputFile.create(files, file);
 	const note = JSON.stringify(self);
 	try {
 		await made.write(0, Buffer.from(note));
@@ -68,7 +64,11 @@ export async function takeOwnership(
 		throw error;
 	}
 	// Whoever came before it was written took it for one that nobody stands behind.
-	if ((await readNote(files, file)) !== note) throw inUse(root, null);
+	const standing = await readNote(files, file).catch((error) => {
+		if (systemErrorCode(error.cause) === "ENOENT") return null;
+		throw error;
+	});
+	if (standing !== note) throw inUse(root, null);
 }
 
 /** Make the files that are there ours. @returns whether there were any */

@@ -5,7 +5,7 @@ const X = 2 ** 30;
 
 /**
  * What the CRC-32 of a piece of some bytes gives to theirs, which is the XOR of what all pieces give. So pieces can be
- * taken in any order, each as if it stood alone.
+ * taken in any order, each as if it stood alone. It is what zlib's `crc32_combine` does with the first of two.
  *
  * @param crc32        of the piece, after nothing
  * @param bytesBehind  so many follow the piece

@@ -65,17 +65,17 @@ static bool saves(uint64_t registers) {
 	return has_leaf(1, 2, 27) && (_xgetbv(0) & registers) == registers;
 }
 #define HAS_VCLMUL (has_leaf(7, 2, 10) && saves(6))
-#define HAS_AVX512 (has_leaf(7, 1, 16) && saves(0xe6))
+#define HAS_VCLMUL512 (has_leaf(7, 1, 16) && saves(0xe6))
 #else
 #define HAS_VCLMUL (__builtin_cpu_supports("vpclmulqdq") && __builtin_cpu_supports("avx2"))
-#define HAS_AVX512 __builtin_cpu_supports("avx512f")
+#define HAS_VCLMUL512 __builtin_cpu_supports("avx512f")
 #endif
 
 const crc32_way *const *crc32_ways(void) {
 	static const crc32_way clmul = {"clmul", crc32_clmul}, vclmul = {"vclmul", crc32_vclmul};
 	static const crc32_way vclmul512 = {"vclmul512", crc32_vclmul512};
 	static const crc32_way *const all[] = {&vclmul512, &vclmul, &clmul, 0};
-	return !HAS_CLMUL ? all + 3 : !HAS_VCLMUL ? all + 2 : all + !HAS_AVX512;
+	return !HAS_CLMUL ? all + 3 : !HAS_VCLMUL ? all + 2 : all + !HAS_VCLMUL512;
 }
 #else
 const crc32_way *const *crc32_ways(void) {

@@ -183,6 +183,11 @@ describe("refused, and left as it is, is", () => {
 					what === "create" && file === owner ? "EEXIST" : null,
 			},
 			{
+				// before it is written, and is about to make its own
+				fail: ({ what, file }) =>
+					what === "open" && file === owner ? "ENOENT" : null,
+			},
+			{
 				// before it is written
 				watch: ({ what, file }, sim) => {
 					if (what === "open" && file === owner)
