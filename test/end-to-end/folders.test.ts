@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import {
 	chmod,
@@ -17,7 +17,7 @@ import { createServer } from "node:net";
 import path from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { thisProcess } from "../../src/io/owner.ts";
-import { BIN, FIXTURES, run, scratchFolder } from "./run.ts";
+import { FIXTURES, run, runHeldByPermissions, scratchFolder } from "./run.ts";
 
 // Commands take long on a busy machine; none waits for a time to pass.
 vi.setConfig({ testTimeout: 60_000 });
@@ -255,17 +255,11 @@ describe("the output's place", () => {
 	posix("case 62: a parent without permission to write", async () => {
 		const parent = await scratchFolder();
 		const out = path.join(parent, "out");
-		// Root may write anywhere, so somebody else has to try.
-		const isRoot = process.getuid?.() === 0;
-		const nobody = isRoot ? { uid: 65534, gid: 65534 } : {};
 		await chmod(parent, 0o555);
 		const sides = ["base", "delta"].flatMap((side) => [
 			...[`--${side}`, path.join(LLAMA, side)],
 		]);
-		const { status, stderr } = spawnSync(
-			...([process.execPath, [BIN, ...sides, "--out", out]] as const),
-			{ encoding: "utf8", ...nobody },
-		);
+		const { status, stderr } = runHeldByPermissions(...sides, "--out", out);
 		await chmod(parent, 0o755);
 		expect(stderr).toContain("(EACCES). Check the permissions");
 		expect(status).toBe(6);

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -30,6 +31,21 @@ export async function run(...args: string[]): Promise<Run> {
 	stderr.on("data", (bytes) => (text.stderr += bytes));
 	const exitCode = await main(args, { stdout, stderr });
 	return { exitCode, ...text };
+}
+
+/**
+ * Run the command as somebody whom permissions hold. For the superuser, whom they do not, without the powers to pass
+ * over them where the system can take those away: another user might not get as far as to the program.
+ */
+export function runHeldByPermissions(...args: string[]) {
+	const command = [process.execPath, BIN, ...args];
+	const spawn = ([program = "", ...rest]: string[], options = {}) =>
+		spawnSync(program, rest, { ...options, encoding: "utf8" });
+	if (process.getuid?.() !== 0) return spawn(command);
+	const held = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+	return spawn([...held, "true"]).status === 0
+		? spawn([...held, ...command])
+		: spawn(command, { uid: 65534, gid: 65534 });
 }
 
 /** A new folder that goes away with the test. */

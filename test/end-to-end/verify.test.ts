@@ -18,7 +18,7 @@ import { describe, expect, test } from "vitest";
 import { exitCodeOf } from "../../src/cli/exit-code.ts";
 import { verify } from "../../src/index.ts";
 import { LLAMA, stateOf, useMergedModel } from "./merged-model.ts";
-import { memoryFolder, run } from "./run.ts";
+import { memoryFolder, run, runHeldByPermissions } from "./run.ts";
 
 const SUMS = "SHA256SUMS";
 const MANIFEST = "merge-delta.json";
@@ -314,13 +314,7 @@ describe("verify", () => {
 		const out = await mergedModel();
 		await chmod(path.join(out, "config.json"), 0);
 		await chmod(path.dirname(out), 0o755);
-		// The superuser may read all: be somebody else.
-		const uid = process.getuid?.() === 0 ? { uid: 65534 } : {};
-		const { status, stdout } = spawnSync(
-			process.execPath,
-			[BIN, "verify", out],
-			{ encoding: "utf8", ...uid },
-		);
+		const { status, stdout } = runHeldByPermissions("verify", out);
 		expect(stdout).toContain("config.json: FAILED open or read\n");
 		expect(status).toBe(1);
 	});
